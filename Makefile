@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# RPAL for Linux. The repository has a kernel tree's shape, and so has this:
+# what is not named here is a target of the kernel's own Makefile, run on the
+# source with our patches and files (make LLVM=1 menuconfig, say).
+
+B := tools/rpal/build
+
+# Ours, and no business of the kernel's make. The compiler is always the
+# build root's LLVM, whatever LLVM= says.
+OURS := LLVM=% KSRC=% CPUS=% CMD=% JOBS=% MIRROR=% FLAVOUR=%
+KARGS := $(filter-out $(OURS),$(MAKEOVERRIDES))
+MAKEOVERRIDES :=
+MAKEFLAGS += --no-print-directory
+unexport MAKEFLAGS MFLAGS LLVM CMD
+export KSRC CPUS MIRROR JOBS
+
+FLAVOUR ?= release
+
+PHONY := all
+all: bzImage
+
+PHONY += setup demo test bench kselftest userspace boot run debug check-off lint clean distclean help rustfmt rustfmtcheck
+
+setup: ;@$(B)/setup.sh
+demo bench: ;@$(B)/demo.sh $@
+test: ;@$(B)/test.sh
+kselftest: ;@$(B)/test.sh kselftest
+userspace: ;@$(B)/user.sh
+debug: ;@$(B)/kmake.sh debug bzImage
+check-off: ;@$(B)/check-off.sh
+lint: ;@$(B)/lint.sh
+rustfmt rustfmtcheck: ;@$(B)/lint.sh $@
+boot: ;@$(B)/boot.sh $(FLAVOUR)
+
+# The command reaches the guest as it was typed.
+run: export RPAL_CMD = $(CMD)
+run: ;@$(B)/boot.sh $(FLAVOUR) run
+
+clean: ;@$(B)/clean.sh
+distclean: ;@$(B)/clean.sh all
+help: ;@sed -n 's/^#: //p' $(B)/help
+
+# Everything else is the kernel's. The file itself is no target.
+Makefile: ;
+%: FORCE ;@$(B)/kmake.sh $(FLAVOUR) $(KARGS) $@
+
+PHONY += FORCE
+FORCE: ;
+.PHONY: $(PHONY)

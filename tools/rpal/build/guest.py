@@ -1,0 +1,168 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Boots a kernel of ours under QEMU and runs one command in it.
+
+The guest's root is the file system that QEMU sees, read-only by 9p: every
+program of the build root is there, and none needs to be packed. The repository
+is at its own path. Without a command: a shell on the terminal.
+"""
+
+import argparse
+import os
+import pathlib
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+REPO = pathlib.Path(__file__).resolve().parents[3]
+BUILD = REPO / "build"
+INIT = REPO / "tools/rpal/guest/init"
+
+# How long a guest may show no sign of life. Generous, since the machine may be
+# slow and busy: it is there so that a hung guest does not hang a CI run.
+QUIET_MINUTES = float(os.environ.get("RPAL_QUIET_MINUTES") or 15)
+
+
+class Outcome:
+    """What became of a run: status is None if the guest did not report one."""
+
+    def __init__(self, status, reason, output, console):
+        self.status = status
+        self.reason = reason
+        self.output = output
+        self.console = console
+
+
+def qemu_args(flavour, run, *, cpus, cpu, append, icount, memory, writable, interactive):
+    share = lambda tag, path, ro: [
+        "-fsdev", f"local,id={tag},path={path},security_model=none,multidevs=remap" + (",readonly=on" if ro else ""),
+        "-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}",
+    ]
+    repo_flags = "cache=mmap" if writable else "cache=loose,ro"
+    cmdline = (
+        "console=ttyS0 panic=-1 root=root rootfstype=9p ro "
+        "rootflags=trans=virtio,version=9p2000.L,msize=524288,cache=loose "
+        f"init={INIT} rpal_repo={REPO} rpal_repo_flags={repo_flags} {append}"
+    ).replace("  ", " ")
+    args = [
+        "qemu-system-x86_64", "-machine", "pc", "-nodefaults", "-no-user-config", "-display", "none",
+        "-no-reboot", "-accel", "tcg", "-cpu", cpu, "-smp", str(cpus), "-m", memory,
+        "-kernel", str(BUILD / f"obj-{flavour}/arch/x86/boot/bzImage"), "-append", cmdline,
+        "-serial", f"file:{run}/console.log", "-device", "virtio-serial-pci",
+        "-chardev", "stdio,id=out,signal=off" + (",mux=on" if interactive else ""),
+        "-device", "virtconsole,chardev=out",
+    ]
+    args += share("root", "/", True) + share("repo", REPO, not writable) + share("run", run, False)
+    if icount:
+        args += ["-icount", "shift=0,sleep=off"]
+    return args
+
+
+def boot(flavour, command=None, *, cpus=1, cpu="max", append="", icount=False, memory="2G",
+         writable=False, sink=None, keep=None, env=None):
+    """Runs command (a bash script) in a new guest; sink(bytes) gets its output as it comes."""
+    image = BUILD / f"obj-{flavour}/arch/x86/boot/bzImage"
+    if not image.exists():
+        sys.exit(f"rpal: error: there is no {flavour} kernel yet: make FLAVOUR={flavour}")
+    (BUILD / "run").mkdir(parents=True, exist_ok=True)
+    run = pathlib.Path(tempfile.mkdtemp(prefix="guest-", dir=BUILD / "run"))
+    try:
+        if env:
+            (run / "env").write_text("".join(f"export {k}={v!r}\n" for k, v in env.items()))
+        if command is not None:
+            (run / "cmd").write_text(command + "\n")
+        args = qemu_args(flavour, run, cpus=cpus, cpu=cpu, append=append, icount=icount, memory=memory,
+                         writable=writable, interactive=command is None)
+        if command is None:
+            subprocess.run(args, check=False)
+            status, reason, output = read_status(run), None, b""
+        else:
+            reason, output = watch(args, run, sink)
+            status = read_status(run)
+        console = (run / "console.log").read_bytes() if (run / "console.log").exists() else b""
+        if status is None and not reason:
+            reason = "the kernel panicked" if b"Kernel panic" in console else "the guest stopped before the command was done"
+        if keep:
+            keep = pathlib.Path(keep)
+            keep.parent.mkdir(parents=True, exist_ok=True)
+            keep.with_suffix(".console.log").write_bytes(console)
+            keep.with_suffix(".output.log").write_bytes(output)
+        return Outcome(status, reason, output.decode(errors="replace"), console.decode(errors="replace"))
+    finally:
+        shutil.rmtree(run, ignore_errors=True)
+
+
+def read_status(run):
+    try:
+        return int((run / "status").read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def watch(args, run, sink):
+    """Runs QEMU to its end, or until nothing has come of it for too long."""
+    console = run / "console.log"
+    output = bytearray()
+    seen, alive = 0, time.monotonic()
+    reason = None
+    with subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as qemu:
+        streams = {qemu.stdout: output, qemu.stderr: bytearray()}
+        errors = streams[qemu.stderr]
+        try:
+            waiting = set(streams)
+            while waiting:
+                for stream in select.select(list(waiting), [], [], 5)[0]:
+                    data = os.read(stream.fileno(), 65536)
+                    if not data:
+                        waiting.discard(stream)
+                        continue
+                    streams[stream] += data
+                    alive = time.monotonic()
+                    if stream is qemu.stdout and sink:
+                        sink(data)
+                size = console.stat().st_size if console.exists() else 0
+                if size != seen:
+                    seen, alive = size, time.monotonic()
+                if time.monotonic() - alive > QUIET_MINUTES * 60:
+                    reason = f"the guest hung: nothing from it for {QUIET_MINUTES:g} minutes"
+                    break
+        finally:
+            if qemu.poll() is None and (reason or sys.exc_info()[0]):
+                qemu.kill()
+        qemu.wait()
+        if qemu.returncode and not reason:
+            reason = f"QEMU failed: {errors.decode(errors='replace').strip() or qemu.returncode}"
+    return reason, bytes(output)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--flavour", default="release")
+    parser.add_argument("--cpus", type=int, default=int(os.environ.get("CPUS") or 1))
+    parser.add_argument("--cpu", default="max")
+    parser.add_argument("--append", default="")
+    parser.add_argument("--memory", default="2G")
+    parser.add_argument("--icount", action="store_true")
+    parser.add_argument("--keep", help="leave output and kernel log at this path")
+    parser.add_argument("command", nargs="?", help="run by bash in the repository; a shell without")
+    args = parser.parse_args()
+
+    def sink(data):
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+
+    outcome = boot(args.flavour, args.command, cpus=args.cpus, cpu=args.cpu, append=args.append,
+                   icount=args.icount, memory=args.memory, writable=True, sink=sink,
+                   keep=args.keep or BUILD / "results/last-run")
+    if outcome.status is None:
+        for line in outcome.console.splitlines()[-30:]:
+            print(line, file=sys.stderr)
+        sys.exit(f"rpal: error: {outcome.reason}; the kernel's log is build/results/last-run.console.log")
+    sys.exit(outcome.status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Reads a kernel log: reports that must not be there, and KUnit's results."""
+
+import re
+
+# What the kernel says when something is wrong with the kernel. Each such line is a failed test of the cell.
+REPORT = re.compile(
+    r"WARNING: |\bBUG:|kernel BUG at|KASAN:|UBSAN:|KFENCE:|KCSAN:|ODEBUG:|Oops\b|Kernel panic|panicked at"
+    r"|general protection fault|double fault|invalid opcode:|unable to handle"
+    r"|circular locking|recursive locking|inconsistent lock state|suspicious RCU|lock held when returning|bad unlock balance"
+    r"|possible deadlock|DEBUG_LOCKS_WARN_ON|turning off the locking correctness validator|invalid wait context"
+    r"|rcu: INFO:|INFO: task .* blocked|soft lockup|hard LOCKUP|self-detected stall"
+    r"|sleeping function called|scheduling while atomic|Bad page state|Bad rss-counter|Bad page map"
+    r"|refcount_t:|unreferenced object|non-zero pgtables_bytes|unchecked MSR|stack is corrupted|Unbalanced|leaked"
+)
+# A user program's trap is named in the log too, and tests cause those on purpose.
+USER = re.compile(r"\] traps: |potentially unexpected fatal signal|audit:")
+
+
+def strip(line):
+    """Without the time stamp, but with what KTAP means by indentation."""
+    return re.sub(r"^\[\s*\d+\.\d+\](\[\s*[TC]\d+\])? ?", "", line.rstrip("\r"))
+
+
+def reports(console):
+    found = []
+    for line in console.splitlines():
+        if REPORT.search(line) and not USER.search(line):
+            found.append(strip(line).strip())
+    return found
+
+
+def kunit(console):
+    """The lines from KUnit's header to the end of its plan."""
+    lines = [strip(line) for line in console.splitlines()]
+    for start, line in enumerate(lines):
+        if re.match(r"(K?TAP) version", line):
+            return lines[start + 1:]
+    return []
