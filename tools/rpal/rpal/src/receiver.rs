@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Calls, from the receiving side.
+//!
+//! # Unsafe code
+//!
+//! The function that the gate calls, and parking in the gate.
+
+use std::ffi::{c_long, c_void};
+use std::fmt;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use rpal_sys::abi::RPAL_WAIT_FOREVER;
+use rpal_sys::gate::{Gate, GateCopy, GateWait};
+use rpal_sys::Errno;
+
+use crate::outcome::Refusal;
+use crate::registration::Registration;
+use crate::{AppCode, RegisterError, Service};
+
+/// Size of a receiver's buffers unless told otherwise, in bytes.
+const DEFAULT_CAPACITY: usize = 64 * 1024;
+
+/// Where callers find a receiver: what a [`Listener`](crate::Listener) tells
+/// them.
+///
+/// It goes stale when the receiver is dropped; calls fail then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReceiverAddress(pub(crate) u64);
+
+/// Why a receiver stopped serving, though nothing is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Woken {
+    /// A signal was handled on its thread.
+    Signal,
+    /// The time is up.
+    Timeout,
+}
+
+/// Why a receiver cannot serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServeError {
+    /// The thread serves already: this is a handler that would park its own
+    /// thread, in the middle of the call that it works on.
+    Nested,
+    /// The thread is not registered any more, for its credentials or
+    /// restrictions changed since.
+    Unregistered,
+    /// Any other error.
+    Os(Errno),
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nested => f.write_str("the thread serves already"),
+            Self::Unregistered => f.write_str("the thread is not registered any more"),
+            Self::Os(errno) => errno.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ServeError {}
+
+/// Why no thread serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpawnError {
+    /// The thread could not be started.
+    Thread(Errno),
+    /// The thread could not be registered.
+    Register(RegisterError),
+    /// Making the handler panicked.
+    Panicked,
+}
+
+impl fmt::Display for SpawnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Thread(errno) => errno.fmt(f),
+            Self::Register(error) => error.fmt(f),
+            Self::Panicked => f.write_str("making the handler panicked"),
+        }
+    }
+}
+
+impl std::error::Error for SpawnError {}
+
+/// A thread's readiness to be called.
+///
+/// The handler gets a request and the room for a reply, no longer than the
+/// caller's buffer, and returns how much of the room it used.
+///
+/// It runs on the thread that made the receiver, with that thread's stack and
+/// thread-local variables, although the scheduler sees the caller's thread at
+/// work: a handler that makes no system call costs no switch. One that makes a
+/// system call is carried on by its own thread from there, which costs two wake-ups.
+/// While [`serve`](Self::serve) runs, any number of calls may come, one
+/// at a time.
+///
+/// A handler that panics ends the call with
+/// [`CallError::Panicked`](crate::CallError::Panicked), and is called again by
+/// the next: what it left half done is its own concern.
+///
+/// A handler may call other services, by a [`Caller`](crate::Caller) made on
+/// the same thread.
+pub struct Receiver<F> {
+    // Dropped first: nobody may call once the handler is gone.
+    registration: Rc<Registration>,
+    wait: GateWait,
+    state: Box<State<F>>,
+}
+
+/// What a call works on.
+struct State<F> {
+    copy: GateCopy,
+    request: Box<[u8]>,
+    reply: Box<[u8]>,
+    handler: F,
+}
+
+impl<F> Receiver<F>
+where
+    F: FnMut(&[u8], &mut [u8]) -> Result<usize, AppCode>,
+{
+    /// A receiver on the calling thread, with room for requests and replies
+    /// of 64 KiB.
+    ///
+    /// # Errors
+    ///
+    /// See [`RegisterError`].
+    pub fn new(handler: F) -> Result<Self, RegisterError> {
+        Self::with_capacity(DEFAULT_CAPACITY, DEFAULT_CAPACITY, handler)
+    }
+
+    /// A receiver on the calling thread, with room for requests of `request`
+    /// bytes and replies of `reply` bytes.
+    ///
+    /// # Errors
+    ///
+    /// See [`RegisterError`].
+    pub fn with_capacity(request: usize, reply: usize, handler: F) -> Result<Self, RegisterError> {
+        let service = Service::current()?;
+        let registration = Registration::current()?;
+        Ok(Self::assemble(
+            service.gate(),
+            registration,
+            request,
+            reply,
+            handler,
+        ))
+    }
+
+    fn assemble(
+        gate: Gate,
+        registration: Rc<Registration>,
+        request: usize,
+        reply: usize,
+        handler: F,
+    ) -> Self {
+        Self {
+            registration,
+            wait: gate.wait,
+            state: Box::new(State {
+                copy: gate.copy,
+                request: vec![0; request].into_boxed_slice(),
+                reply: vec![0; reply].into_boxed_slice(),
+                handler,
+            }),
+        }
+    }
+
+    /// Where callers find this receiver.
+    #[must_use]
+    pub fn address(&self) -> ReceiverAddress {
+        ReceiverAddress(self.registration.ctl().expose_provenance() as u64)
+    }
+
+    /// Serves calls, until a signal has been handled on this thread or
+    /// `timeout` is over; without one, for as long as it takes.
+    ///
+    /// # Errors
+    ///
+    /// See [`ServeError`].
+    pub fn serve(&mut self, timeout: Option<Duration>) -> Result<Woken, ServeError> {
+        let _serving = self
+            .registration
+            .begin_serving()
+            .ok_or(ServeError::Nested)?;
+        let timeout = timeout.map_or(RPAL_WAIT_FOREVER, |time| {
+            u64::try_from(time.as_nanos())
+                .unwrap_or(RPAL_WAIT_FOREVER)
+                .min(RPAL_WAIT_FOREVER - 1)
+        });
+        let state: *mut State<F> = &raw mut *self.state;
+        // SAFETY: the entry is the gate's and the control block is this
+        // thread's, registered (a `Receiver` never leaves its thread).
+        // `entry::<F>` gets the cookie that goes with it, only while the gate
+        // has not returned, one call at a time; `self` is borrowed for as long,
+        // and not used.
+        #[allow(unsafe_code)]
+        let result =
+            unsafe { (self.wait)(self.registration.ctl(), entry::<F>, state.cast(), timeout) };
+        match i32::try_from(result.wrapping_neg()).map(Errno::new) {
+            Ok(Errno::INTR) => Ok(Woken::Signal),
+            Ok(Errno::TIMEDOUT) => Ok(Woken::Timeout),
+            Ok(Errno::NXIO) => Err(ServeError::Unregistered),
+            Ok(errno) => Err(ServeError::Os(errno)),
+            Err(_) => Err(ServeError::Os(Errno::INVAL)),
+        }
+    }
+
+    /// Serves calls for ever. Signals are handled and do not end it.
+    pub fn serve_forever(&mut self) -> ServeError {
+        loop {
+            if let Err(error) = self.serve(None) {
+                return error;
+            }
+        }
+    }
+}
+
+impl Receiver<()> {
+    /// Starts a thread that makes a handler and serves for ever.
+    ///
+    /// The handler is made on that thread, so it may hold what cannot be
+    /// sent: a [`Caller`](crate::Caller), an `Rc`.
+    ///
+    /// # Errors
+    ///
+    /// See [`SpawnError`].
+    pub fn spawn<M, F>(make_handler: M) -> Result<ReceiverThread, SpawnError>
+    where
+        M: FnOnce() -> F + Send + 'static,
+        F: FnMut(&[u8], &mut [u8]) -> Result<usize, AppCode>,
+    {
+        let (tell, hear) = mpsc::sync_channel(1);
+        let thread = thread::Builder::new()
+            .name("rpal-receiver".into())
+            .spawn(move || {
+                let mut receiver = match Receiver::new(make_handler()) {
+                    Ok(receiver) => receiver,
+                    Err(error) => {
+                        let _ = tell.send(Err(error));
+                        return None;
+                    }
+                };
+                let _ = tell.send(Ok(receiver.address()));
+                Some(receiver.serve_forever())
+            })
+            .map_err(|error| SpawnError::Thread(Errno::from(error)))?;
+        let address = hear
+            .recv()
+            .map_err(|_| SpawnError::Panicked)?
+            .map_err(SpawnError::Register)?;
+        Ok(ReceiverThread { address, thread })
+    }
+}
+
+/// A thread that serves until the process ends, or its receiver fails.
+#[derive(Debug)]
+pub struct ReceiverThread {
+    address: ReceiverAddress,
+    thread: JoinHandle<Option<ServeError>>,
+}
+
+impl ReceiverThread {
+    /// Where callers find the receiver.
+    #[must_use]
+    pub fn address(&self) -> ReceiverAddress {
+        self.address
+    }
+
+    /// Sleeps until the receiver fails, and tells why; `None` if its thread
+    /// panicked.
+    #[must_use]
+    pub fn join(self) -> Option<ServeError> {
+        self.thread.join().ok().flatten()
+    }
+}
+
+/// What the gate runs for each call.
+///
+/// It must not make a system call unless the handler does, for each one costs a
+/// hand-over; and it must not unwind, for the frame above it is the caller's.
+///
+/// # Safety
+///
+/// `cookie` is a `State<F>` that nothing else uses until this function returns.
+#[allow(unsafe_code)]
+unsafe extern "C" fn entry<F>(
+    cookie: *mut c_void,
+    from: u64,
+    from_len: u64,
+    to: u64,
+    to_len: u64,
+) -> c_long
+where
+    F: FnMut(&[u8], &mut [u8]) -> Result<usize, AppCode>,
+{
+    // SAFETY: by the contract above.
+    let State {
+        copy,
+        request,
+        reply,
+        handler,
+    } = unsafe { &mut *cookie.cast::<State<F>>() };
+
+    let Some(request) = request.get_mut(..from_len as usize) else {
+        return Refusal::RequestTooLong.encode();
+    };
+    let from = std::ptr::with_exposed_provenance::<c_void>(from as usize);
+    // SAFETY: the destination is a slice of `from_len` bytes, borrowed here.
+    // The source is the caller's word, in another process: nothing of this one
+    // is borrowed there, and the gate's copy survives any address.
+    if unsafe { copy(request.as_mut_ptr().cast(), from, from_len) } != 0 {
+        return Refusal::Memory.encode();
+    }
+
+    let room = reply.len().min(to_len as usize);
+    let reply = &mut reply[..room];
+    let len = match catch_unwind(AssertUnwindSafe(|| handler(request, reply))) {
+        Ok(Ok(len)) if len <= room => len,
+        Ok(Ok(_)) => return Refusal::ReplyTooLong.encode(),
+        Ok(Err(code)) => return Refusal::App(code).encode(),
+        Err(panic) => return panicked(panic),
+    };
+
+    let to = std::ptr::with_exposed_provenance_mut::<c_void>(to as usize);
+    // SAFETY: the source is the front of a slice that is longer or as long.
+    // The destination is the caller's buffer, in another process, of which the
+    // caller said that `to_len` bytes are free to be written.
+    if unsafe { copy(to, reply.as_ptr().cast(), len as u64) } != 0 {
+        return Refusal::Memory.encode();
+    }
+    len as c_long
+}
+
+/// Disposes of a panic's payload.
+#[cold]
+#[inline(never)]
+fn panicked(payload: Box<dyn std::any::Any + Send>) -> c_long {
+    // The payload's own destructor may panic; its second payload is leaked,
+    // lest that go on.
+    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        std::mem::forget(second);
+    }
+    Refusal::Panicked.encode()
+}
+
+#[cfg(test)]
+#[path = "receiver_tests.rs"]
+mod tests;

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Windows: a peer's slot in this process's address space.
+//!
+//! The kernel has one window per pair of services. Several connections to the
+//! same peer share it, so windows are counted here.
+//!
+//! # Unsafe code
+//!
+//! Removing a window that nothing refers to any more.
+
+use std::fmt;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use rpal_sys::abi::{rpal_attach, rpal_ctl, RPAL_CTL_SIZE, RPAL_MAX_THREADS};
+use rpal_sys::{call, Errno};
+
+use crate::ServiceError;
+
+/// Why a peer could not be attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttachError {
+    /// This process is not a service.
+    Service(ServiceError),
+    /// What the peer sent is not a service descriptor.
+    NotAService,
+    /// The peer is this very service.
+    Oneself,
+    /// The two differ in credentials, namespaces, or restrictions.
+    NotPermitted,
+    /// The two have the same protection key, and not both are unprotected.
+    SameKey,
+    /// The peer died meanwhile.
+    PeerDied,
+    /// Something is mapped where the peer's slot would appear.
+    SlotInUse,
+    /// The peer is attached by other means than this library, or told another
+    /// slot than it has.
+    Confused,
+    /// Any other error.
+    Os(Errno),
+}
+
+impl From<Errno> for AttachError {
+    fn from(errno: Errno) -> Self {
+        match errno {
+            Errno::NOSYS => Self::Service(ServiceError::NoRpal),
+            Errno::NXIO => Self::Service(ServiceError::NotAService),
+            Errno::BADF => Self::NotAService,
+            Errno::INVAL => Self::Oneself,
+            Errno::PERM => Self::NotPermitted,
+            Errno::KEYREJECTED => Self::SameKey,
+            Errno::OWNERDEAD => Self::PeerDied,
+            Errno::BUSY => Self::SlotInUse,
+            Errno::EXIST => Self::Confused,
+            other => Self::Os(other),
+        }
+    }
+}
+
+impl AttachError {
+    /// The error number that tells a peer why it was refused.
+    pub(crate) fn errno(self) -> Errno {
+        match self {
+            Self::Service(_) => Errno::NXIO,
+            Self::NotAService => Errno::BADF,
+            Self::Oneself => Errno::INVAL,
+            Self::NotPermitted => Errno::PERM,
+            Self::SameKey => Errno::KEYREJECTED,
+            Self::PeerDied => Errno::OWNERDEAD,
+            Self::SlotInUse => Errno::BUSY,
+            Self::Confused => Errno::EXIST,
+            Self::Os(errno) => errno,
+        }
+    }
+}
+
+impl fmt::Display for AttachError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Service(error) => return error.fmt(f),
+            Self::Os(errno) => return errno.fmt(f),
+            Self::NotAService => "the peer sent something else than a service descriptor",
+            Self::Oneself => "a service cannot attach itself",
+            Self::NotPermitted => "not permitted: credentials or restrictions differ",
+            Self::SameKey => "both services have the same protection key; start one of them again",
+            Self::PeerDied => "the peer died",
+            Self::SlotInUse => "something is mapped at the peer's slot",
+            Self::Confused => "the peer is attached by other means",
+        })
+    }
+}
+
+impl std::error::Error for AttachError {}
+
+/// A window. Removed when the last reference is dropped.
+///
+/// # Invariants
+///
+/// While a value exists, the window it stands for is attached, or its peer is
+/// dead.
+pub(crate) struct Window {
+    id: u64,
+    /// The peer's descriptor; taken out when the window is dropped.
+    fd: Option<OwnedFd>,
+    facts: rpal_attach,
+}
+
+/// What this process has attached.
+#[derive(Default)]
+struct Table {
+    windows: Vec<(u64, rpal_attach, Weak<Window>)>,
+    /// Descriptors of windows that could not be removed when they were to be,
+    /// since a call by their dying peer was under way.
+    leftover: Vec<OwnedFd>,
+}
+
+static TABLE: Mutex<Table> = Mutex::new(Table {
+    windows: Vec::new(),
+    leftover: Vec::new(),
+});
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+
+/// The table. No code can panic between two halves of a change to it, so a
+/// poisoned lock guards a sound table.
+fn table() -> MutexGuard<'static, Table> {
+    TABLE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Table {
+    /// Removes the window of `fd`, now or on a later occasion.
+    fn detach(&mut self, fd: OwnedFd) {
+        self.leftover.push(fd);
+        self.retry();
+    }
+
+    /// Removes what an earlier attempt left over.
+    fn retry(&mut self) {
+        self.leftover.retain(|fd| {
+            // SAFETY: a descriptor gets here when its `Window` is dropped, and
+            // whatever uses a peer's memory holds a reference to one. A handler
+            // that still works for the peer only copies by the gate, which
+            // reports a missing window.
+            #[allow(unsafe_code)]
+            let result = unsafe { call::detach(fd.as_fd()) };
+            result == Err(Errno::BUSY)
+        });
+    }
+
+    /// The live window onto `slot`.
+    fn find(&self, slot: u32) -> Option<Arc<Window>> {
+        self.windows
+            .iter()
+            .find(|(_, facts, _)| facts.slot == slot)
+            .and_then(|(_, _, window)| window.upgrade())
+    }
+}
+
+impl Window {
+    /// Attaches the service of descriptor `fd`, which is said to be in `slot`,
+    /// or shares the window there is already.
+    pub(crate) fn attach(fd: OwnedFd, slot: u32) -> Result<Arc<Self>, AttachError> {
+        let mut table = table();
+        table.retry();
+        let facts = match call::attach(fd.as_fd()) {
+            Err(Errno::EXIST) => {
+                if let Some(window) = table.find(slot) {
+                    return Ok(window);
+                }
+                // Its last reference is gone and the thread that drops it has
+                // not got here yet: do its work, then attach anew.
+                let before = table.windows.len();
+                table.windows.retain(|(_, facts, _)| facts.slot != slot);
+                if table.windows.len() == before {
+                    return Err(AttachError::Confused);
+                }
+                // SAFETY: no `Window` refers to it, as in `Table::retry`.
+                #[allow(unsafe_code)]
+                unsafe { call::detach(fd.as_fd()) }?;
+                call::attach(fd.as_fd())?
+            }
+            other => other?,
+        };
+        if facts.slot != slot {
+            table.detach(fd);
+            return Err(AttachError::Confused);
+        }
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        // INVARIANT: the kernel attached it just now.
+        let window = Arc::new(Self {
+            id,
+            fd: Some(fd),
+            facts,
+        });
+        table.windows.push((id, facts, Arc::downgrade(&window)));
+        Ok(window)
+    }
+
+    /// The control block at `address`, if it is one of this peer's.
+    pub(crate) fn ctl(&self, address: u64) -> Option<*mut rpal_ctl> {
+        ctl_in(self.facts.ctl_start, address)
+    }
+}
+
+/// The control block at `address`, if it is one of those from `start` on.
+fn ctl_in(start: u64, address: u64) -> Option<*mut rpal_ctl> {
+    let size = RPAL_CTL_SIZE as u64;
+    let offset = address.checked_sub(start)?;
+    (offset % size == 0 && offset / size < u64::from(RPAL_MAX_THREADS))
+        .then(|| std::ptr::with_exposed_provenance_mut(address as usize))
+}
+
+impl Drop for Window {
+    fn drop(&mut self) {
+        let mut table = table();
+        let before = table.windows.len();
+        table.windows.retain(|(id, _, _)| *id != self.id);
+        let removed_by_attach = table.windows.len() == before;
+        if let Some(fd) = self.fd.take().filter(|_| !removed_by_attach) {
+            table.detach(fd);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+
+    #[test]
+    fn only_the_peers_control_blocks_are_control_blocks() {
+        let start = 0x80_0000_0000;
+        assert!(ctl_in(start, start).is_some());
+        assert!(ctl_in(start, start + 255 * 256).is_some());
+        assert!(ctl_in(start, start + 256 * 256).is_none());
+        assert!(ctl_in(start, start + 8).is_none());
+        assert!(ctl_in(start, start - 256).is_none());
+        assert!(ctl_in(start, 0).is_none());
+    }
+
+    #[test]
+    fn any_other_descriptor_is_refused() {
+        let fd = OwnedFd::from(File::open("/dev/null").unwrap());
+        assert!(matches!(
+            Window::attach(fd, 1).err(),
+            Some(AttachError::Service(_) | AttachError::NotAService)
+        ));
+    }
+
+    #[test]
+    fn refusals_travel_as_error_numbers_and_back() {
+        for error in [
+            AttachError::NotAService,
+            AttachError::Oneself,
+            AttachError::NotPermitted,
+            AttachError::SameKey,
+            AttachError::PeerDied,
+            AttachError::SlotInUse,
+            AttachError::Confused,
+            AttachError::Os(Errno::NOMEM),
+        ] {
+            assert_eq!(AttachError::from(error.errno()), error);
+        }
+    }
+}
