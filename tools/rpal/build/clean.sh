@@ -14,4 +14,4 @@ if [[ ${1:-} == all ]]; then
 	exit
 fi
 rm -rf "$BUILD"/obj-* "$BUILD"/run "$BUILD"/results "$BUILD"/target "$BUILD"/kselftest* "$BUILD"/log
-rm -f "$STAMPS"/config-* "$STAMPS"/noflush-seed
+rm -f "$STAMPS"/config-* "$STAMPS"/seed-*

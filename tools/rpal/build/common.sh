@@ -18,7 +18,7 @@ SERIES=7.3
 SUITE=trixie
 LLVM_MAJOR=19
 JOBS=${JOBS:-$(nproc)}
-export HERE REPO BUILD ROOT PRISTINE SRC STAMPS SERIES SUITE JOBS
+export HERE REPO BUILD ROOT PRISTINE SRC STAMPS SERIES SUITE LLVM_MAJOR JOBS
 
 # Messages of tools are matched in places, and a locale of the host's need not
 # exist in the root.
@@ -54,4 +54,6 @@ lock() {
 	say WAIT "another make is busy with: $1"
 	flock "$LOCK_FD"
 }
+# Held while something compiles build/linux: overlay.py waits for it.
+lock_tree() { exec {TREE_FD}>>"$BUILD/.lock-tree"; flock -s "$TREE_FD"; }
 unlock() { exec {LOCK_FD}>&-; }

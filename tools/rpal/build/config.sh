@@ -11,13 +11,12 @@ flavour=$1
 obj=$BUILD/obj-$flavour
 dir=$REPO/rpal/configs
 
-# A flavour is a list of fragments. "off" is release without RPAL, for
-# comparing with the stock kernel.
+# A flavour is a list of fragments. "lint" is release, compiled by clippy.
 case $flavour in
-release) frags=(common release) ;;
+release | lint) frags=(common release) ;;
 debug) frags=(common debug) ;;
 noflush) frags=(common release noflush) ;;
-*) die "no kernel flavour $flavour: release, debug or noflush" ;;
+*) die "no kernel flavour $flavour: release, debug, noflush or lint" ;;
 esac
 frags=("${frags[@]/#/$dir/}")
 frags=("${frags[@]/%/.config}")

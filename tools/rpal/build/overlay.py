@@ -11,6 +11,7 @@ make builds again only what did change. The whole takes a second, so nothing
 is cached that could be stale.
 """
 
+import fcntl
 import filecmp
 import json
 import os
@@ -89,11 +90,14 @@ def patched_files(repo, pristine, work):
     return touched
 
 
+def same(source, target):
+    return filecmp.cmp(source, target, shallow=False) and os.access(source, os.X_OK) == os.access(target, os.X_OK)
+
+
 def put(source, target):
     """Replaces target by a copy of source that is new to make, if they differ."""
-    if os.path.exists(target) and filecmp.cmp(source, target, shallow=False):
-        if os.access(source, os.X_OK) == os.access(target, os.X_OK):
-            return False
+    if os.path.exists(target) and same(source, target):
+        return False
     os.makedirs(os.path.dirname(target), exist_ok=True)
     temporary = target + ".rpal-new"
     shutil.copyfile(source, temporary)
@@ -126,6 +130,26 @@ def follow(pristine, tree, ours):
                 os.unlink(os.path.join(tree, file))
 
 
+def wait_for_builds(tree, want, old):
+    """Not under the hands of a compiler: builds hold this lock shared. None if there is nothing to do."""
+    differ = "--follow" in sys.argv or any(p not in want for p in old)
+    for path, source in want.items():
+        target = os.path.join(tree, path)
+        if os.path.exists(source) != os.path.exists(target):
+            differ = True
+        elif os.path.exists(source) and not same(source, target):
+            differ = True
+    if not differ:
+        return None
+    lock = open(os.path.join(os.path.dirname(tree), ".lock-tree"), "w", encoding="utf-8")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("  WAIT     a build is running, and files of it have changed", file=sys.stderr)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
+
+
 def main():
     repo, pristine, tree = sys.argv[1:4]
     manifest = tree + ".manifest"
@@ -133,8 +157,6 @@ def main():
     if os.path.exists(manifest):
         with open(manifest, encoding="utf-8") as file:
             old = json.load(file)
-    if "--follow" in sys.argv:
-        follow(pristine, tree, set(old))
     changed = 0
     with tempfile.TemporaryDirectory() as work:
         want = patched_files(repo, pristine, work)
@@ -147,6 +169,11 @@ def main():
                     continue
                 die(f"{path} would replace a file of the kernel's: change it by a patch")
             want[path] = source
+        lock = wait_for_builds(tree, want, old)
+        if lock is None:
+            return
+        if "--follow" in sys.argv:
+            follow(pristine, tree, set(old))
         # Written before anything is touched: a run cut short knows what to undo.
         with open(manifest + ".new", "w", encoding="utf-8") as file:
             json.dump(sorted(set(want) | set(old)), file)

@@ -31,7 +31,7 @@ check_unshare() {
 	user=$(id -un)
 	command -v newuidmap >/dev/null ||
 		die "newuidmap is not installed; run: sudo apt-get install mmdebstrap uidmap"
-	grep -qs "^$user:" /etc/subuid && grep -qs "^$user:" /etc/subgid ||
+	{ grep -qs "^$user:" /etc/subuid && grep -qs "^$user:" /etc/subgid; } ||
 		die "no subordinate ids for $user; run: sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $user"
 	unshare --user --map-auto --map-root-user --mount true 2>/dev/null ||
 		die "user namespaces are switched off; run: sudo sysctl kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0"

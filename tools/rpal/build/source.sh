@@ -44,6 +44,7 @@ host_download() {
 		-o "Dir::State::lists=$apt/lists" -o "Dir::Cache=$apt/cache"
 		-o "Debug::NoLocking=1" -o "APT::Sandbox::User=")
 	mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$BUILD/log"
+	# shellcheck disable=SC2016 # these are apt's
 	uri=${MIRROR:-$(apt-get indextargets --format '$(REPO_URI) $(CODENAME)' 2>/dev/null |
 		awk -v s="$SUITE" '$2 == s { print $1; exit }')}
 	[[ -n $uri ]] || die "apt has no source for $SUITE: give one with MIRROR=, or a kernel tree with KSRC="

@@ -75,8 +75,9 @@ def matrix():
 
 
 def listed(name):
-    """A list of tests in the selftests' directory: one a line, with comments."""
-    path = SELFTESTS / name
+    """A list of tests, made with them or lying beside them: one a line, with comments."""
+    path = INSTALLED / "rpal" / name
+    path = path if path.exists() else SELFTESTS / name
     lines = path.read_text().splitlines() if path.exists() else []
     return [l.split("#")[0].strip() for l in lines if l.split("#")[0].strip()]
 
