@@ -11,7 +11,7 @@ use crate::bench::{one_ways, round_trips, BenchError, Transport, WARM_UP};
 use crate::clock::Clock;
 use crate::message::Ask;
 use crate::options::Options;
-use crate::report::{self, Echo};
+use crate::report::Report;
 use crate::task::{tasks_of, Task};
 
 /// Why a client ended before its time.
@@ -96,7 +96,7 @@ fn measured<T: Transport>(
     options: &Options,
 ) -> Result<(), ClientError<T::Error>> {
     let clock = Clock::calibrate();
-    let cpus = report::cpus(server)?;
+    let report = Report::new(mechanism, server, &clock)?;
     let messages = options.messages;
 
     let before = both_sides(server)?;
@@ -106,20 +106,12 @@ fn measured<T: Transport>(
 
     let ticks = one_ways(transport, messages)?;
     let one_way = clock.mean_of_spans(ticks, messages);
-    let echo = Echo {
-        mechanism,
-        messages,
-        one_way,
-        round_trip,
-        cpus,
-    };
-    println!("{}", echo.line(&clock));
+    println!("{}", report.echo(messages, one_way, round_trip));
 
     for (side, before) in before {
         // A task that came or went meanwhile took no part.
         if let Some((_, after)) = after.iter().find(|(_, after)| after.tid == before.tid) {
-            let line = report::switches_line(mechanism, messages, side, &before, after);
-            println!("{line}");
+            println!("{}", report.switches(messages, side, &before, after));
         }
     }
 
@@ -128,8 +120,7 @@ fn measured<T: Transport>(
         let is_server = |answer| answer == u64::from(server);
         let ticks = round_trips(transport, Ask::ProcessId, count, is_server)?;
         let mean = clock.mean_of_rounds(ticks, count);
-        let line = report::system_call_line(mechanism, count, mean, &clock, cpus);
-        println!("{line}");
+        println!("{}", report.system_call(count, mean));
     }
     Ok(())
 }

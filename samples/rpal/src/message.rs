@@ -90,29 +90,43 @@ pub fn request(sequence: u64, ask: Ask) -> [u8; LEN] {
 pub fn answer(request: &[u8], reply: &mut [u8]) -> Result<usize, BadMessage> {
     let request: &[u8; LEN] = request.try_into().map_err(|_| BadMessage)?;
     let reply = reply.first_chunk_mut::<LEN>().ok_or(BadMessage)?;
-    let [sequence, ask, a, b] = unpack(request);
-    let value = if ask == Ask::Echo as u64 {
-        0
+    let [_, ask, _, _] = unpack(request);
+    if ask == Ask::Echo as u64 {
+        write_reply(request, 0, reply)
     } else {
-        unusual(ask)?
+        answer_unusual(request, reply)
+    }
+}
+
+/// Answers whatever is not a plain echo.
+#[cold]
+#[inline(never)]
+fn answer_unusual(request: &[u8; LEN], reply: &mut [u8; LEN]) -> Result<usize, BadMessage> {
+    let arrived = clock::now();
+    let [_, ask, _, _] = unpack(request);
+    let value = if ask == Ask::Clock as u64 {
+        arrived
+    } else if ask == Ask::ProcessId as u64 {
+        u64::from(std::process::id())
+    } else {
+        return Err(BadMessage);
     };
+    write_reply(request, value, reply)
+}
+
+/// Checks the patterns of `request` and replies with `value`.
+#[inline]
+fn write_reply(
+    request: &[u8; LEN],
+    value: u64,
+    reply: &mut [u8; LEN],
+) -> Result<usize, BadMessage> {
+    let [sequence, _, a, b] = unpack(request);
     if a != pattern_a(sequence) || b != pattern_b(sequence) {
         return Err(BadMessage);
     }
     *reply = pack([sequence, value, !a, !b]);
     Ok(LEN)
-}
-
-/// The answer to whatever is not a plain echo.
-#[inline(never)]
-fn unusual(ask: u64) -> Result<u64, BadMessage> {
-    if ask == Ask::Clock as u64 {
-        Ok(clock::now())
-    } else if ask == Ask::ProcessId as u64 {
-        Ok(u64::from(std::process::id()))
-    } else {
-        Err(BadMessage)
-    }
 }
 
 /// Checks the reply to the request with number `sequence`, and returns the

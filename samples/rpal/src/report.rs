@@ -2,7 +2,8 @@
 
 //! Results, for people and for programs.
 //!
-//! Each result is one line, `RESULT ` and a JSON object.
+//! Each result is one line for people and one for programs: `@json ` and an
+//! object.
 
 use std::io;
 
@@ -10,74 +11,95 @@ use crate::clock::Clock;
 use crate::message::LEN;
 use crate::task::Task;
 
-/// Means of one exchange, in the clock's unit.
+/// Who measured what with whom.
 #[derive(Clone, Copy, Debug)]
-pub struct Echo<'a> {
+pub struct Report<'a> {
     /// `rpal` or `uds_epoll`.
     pub mechanism: &'a str,
-    /// How many messages.
-    pub messages: u64,
-    /// From before a message is sent until the receiver has it.
-    pub one_way: f64,
-    /// From before a message is built until its reply is checked.
-    pub round_trip: f64,
-    /// Whether both ends were on one CPU.
+    /// Name of the unit of time.
+    pub unit: &'a str,
+    /// Whether both ends were on one CPU: see [`cpus`].
     pub cpus: &'a str,
 }
 
-impl Echo<'_> {
-    /// The result as a line.
+impl<'a> Report<'a> {
+    /// A report on `mechanism`, between this thread and task `server`, by
+    /// `clock`.
+    ///
+    /// # Errors
+    ///
+    /// `ESRCH` if there is no such task.
+    pub fn new(mechanism: &'a str, server: u32, clock: &Clock) -> io::Result<Self> {
+        Ok(Self {
+            mechanism,
+            unit: clock.unit_name(),
+            cpus: cpus(server)?,
+        })
+    }
+
+    /// The means of `messages` messages: from before one is sent until the
+    /// receiver has it, and from before one is built until its reply is
+    /// checked.
     #[must_use]
-    pub fn line(&self, clock: &Clock) -> String {
+    pub fn echo(&self, messages: u64, one_way: f64, round_trip: f64) -> String {
+        let Self {
+            mechanism,
+            unit,
+            cpus,
+        } = self;
         format!(
-            "RESULT {{\"bench\":\"echo\",\"mechanism\":\"{}\",\"bytes\":{LEN},\"messages\":{},\
-             \"one_way\":{:.1},\"round_trip\":{:.1},\"unit\":\"{}\",\"cpus\":\"{}\"}}",
-            self.mechanism,
-            self.messages,
-            self.one_way,
-            self.round_trip,
-            clock.unit_name(),
-            self.cpus,
+            "{mechanism}: {messages} messages of {LEN} bytes: one way {one_way:.1}, \
+             round trip {round_trip:.1} {unit}\n\
+             @json {{\"bench\":\"echo\",\"mechanism\":\"{mechanism}\",\"bytes\":{LEN},\
+             \"messages\":{messages},\"one_way\":{one_way:.1},\"round_trip\":{round_trip:.1},\
+             \"unit\":\"{unit}\",\"cpus\":\"{cpus}\"}}"
         )
     }
-}
 
-/// The line for messages whose receiver makes a system call.
-#[must_use]
-pub fn system_call_line(
-    mechanism: &str,
-    messages: u64,
-    round_trip: f64,
-    clock: &Clock,
-    cpus: &str,
-) -> String {
-    format!(
-        "RESULT {{\"bench\":\"echo_system_call\",\"mechanism\":\"{mechanism}\",\"bytes\":{LEN},\
-         \"messages\":{messages},\"round_trip\":{round_trip:.1},\"unit\":\"{}\",\
-         \"cpus\":\"{cpus}\"}}",
-        clock.unit_name(),
-    )
-}
+    /// The mean of `messages` messages for each of which the receiver makes one
+    /// system call.
+    #[must_use]
+    pub fn system_call(&self, messages: u64, round_trip: f64) -> String {
+        let Self {
+            mechanism,
+            unit,
+            cpus,
+        } = self;
+        format!(
+            "{mechanism}: {messages} messages whose receiver makes one system call: \
+             round trip {round_trip:.1} {unit}\n\
+             @json {{\"bench\":\"echo_system_call\",\"mechanism\":\"{mechanism}\",\
+             \"bytes\":{LEN},\"messages\":{messages},\"round_trip\":{round_trip:.1},\
+             \"unit\":\"{unit}\",\"cpus\":\"{cpus}\"}}"
+        )
+    }
 
-/// The line for one task's switches during `messages` messages.
-#[must_use]
-pub fn switches_line(
-    mechanism: &str,
-    messages: u64,
-    side: &str,
-    before: &Task,
-    after: &Task,
-) -> String {
-    format!(
-        "RESULT {{\"bench\":\"steady_state\",\"mechanism\":\"{mechanism}\",\"messages\":{messages},\
-         \"side\":\"{side}\",\"task\":{},\"nvcsw_before\":{},\"nvcsw_after\":{},\
-         \"nivcsw_before\":{},\"nivcsw_after\":{}}}",
-        before.tid,
-        before.switches.voluntary,
-        after.switches.voluntary,
-        before.switches.involuntary,
-        after.switches.involuntary,
-    )
+    /// What the kernel counted for one task before and after `messages`
+    /// messages.
+    #[must_use]
+    pub fn switches(&self, messages: u64, side: &str, before: &Task, after: &Task) -> String {
+        let Self {
+            mechanism, cpus, ..
+        } = self;
+        let (tid, old, new) = (before.tid, before.switches, after.switches);
+        format!(
+            "{mechanism}: {side}, task {tid}, during {messages} messages: \
+             nvcsw {} -> {}, nivcsw {} -> {}\n\
+             @json {{\"bench\":\"steady_state\",\"mechanism\":\"{mechanism}\",\
+             \"messages\":{messages},\"side\":\"{side}\",\"task\":{tid},\
+             \"nvcsw_before\":{},\"nvcsw_after\":{},\
+             \"nivcsw_before\":{},\"nivcsw_after\":{},\
+             \"unit\":\"switches\",\"cpus\":\"{cpus}\"}}",
+            old.voluntary,
+            new.voluntary,
+            old.involuntary,
+            new.involuntary,
+            old.voluntary,
+            new.voluntary,
+            old.involuntary,
+            new.involuntary,
+        )
+    }
 }
 
 /// `same` if this thread and task `other` may run on the same one CPU only,
@@ -100,6 +122,23 @@ mod tests {
     use super::*;
     use crate::task::Switches;
 
+    const REPORT: Report<'_> = Report {
+        mechanism: "rpal",
+        unit: "guest instructions",
+        cpus: "same",
+    };
+
+    #[test]
+    fn an_echo_is_one_line_for_people_and_one_object() {
+        assert_eq!(
+            REPORT.echo(5, 1.25, 2.0),
+            "rpal: 5 messages of 32 bytes: one way 1.2, round trip 2.0 guest instructions\n\
+             @json {\"bench\":\"echo\",\"mechanism\":\"rpal\",\"bytes\":32,\"messages\":5,\
+             \"one_way\":1.2,\"round_trip\":2.0,\"unit\":\"guest instructions\",\
+             \"cpus\":\"same\"}"
+        );
+    }
+
     #[test]
     fn switches_are_told_before_and_after() {
         let task = |voluntary| Task {
@@ -109,12 +148,11 @@ mod tests {
                 involuntary: 1,
             },
         };
-        assert_eq!(
-            switches_line("rpal", 5, "client", &task(2), &task(3)),
-            "RESULT {\"bench\":\"steady_state\",\"mechanism\":\"rpal\",\"messages\":5,\
-             \"side\":\"client\",\"task\":9,\"nvcsw_before\":2,\"nvcsw_after\":3,\
-             \"nivcsw_before\":1,\"nivcsw_after\":1}"
-        );
+        let text = REPORT.switches(5, "client", &task(2), &task(3));
+        let (people, program) = text.split_once('\n').unwrap();
+        assert!(people.ends_with("nvcsw 2 -> 3, nivcsw 1 -> 1"));
+        assert!(program.contains("\"nvcsw_before\":2,\"nvcsw_after\":3"));
+        assert!(program.contains("\"nivcsw_before\":1,\"nivcsw_after\":1"));
     }
 
     #[test]
