@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 #
 # Exchanges messages over a Unix socket with epoll and by RPAL, and tells what
-# each cost. Lines that begin with "@json" are for programs, the rest for
+# each cost. Lines that begin with "RESULT" are for programs, the rest for
 # people.
 #
 #   RPAL_BIN       where the programs are
@@ -112,7 +112,7 @@ count_events() {
 		calls--
 		printf "%s: traced, during %d messages: ", mechanism, messages
 		printf "%d system calls, %d switches of both sides\n", calls, switches
-		printf "@json {\"bench\":\"traced\",\"mechanism\":\"%s\",", mechanism
+		printf "RESULT {\"bench\":\"traced\",\"mechanism\":\"%s\",", mechanism
 		printf "\"messages\":%d,\"system_calls\":%d,", messages, calls
 		printf "\"switches\":%d,\"unit\":\"events\"}\n", switches
 	}' "$work/tasks" "$work/trace"

@@ -53,10 +53,11 @@ pub fn allowed(tid: u32) -> io::Result<Vec<usize>> {
     if ret != 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: every number asked for is within the set.
-    Ok((0..MAX_CPUS)
-        .filter(|cpu| unsafe { libc::CPU_ISSET(*cpu, &set) })
-        .collect())
+    let is_allowed = |cpu: &usize| {
+        // SAFETY: every number asked for below is within the set.
+        unsafe { libc::CPU_ISSET(*cpu, &set) }
+    };
+    Ok((0..MAX_CPUS).filter(is_allowed).collect())
 }
 
 #[cfg(test)]

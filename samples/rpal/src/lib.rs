@@ -5,7 +5,7 @@
 //! Four programs, started separately: `echo-server` and `echo-client` over
 //! RPAL, `echo-uds-server` and `echo-uds-client` over a Unix stream socket with
 //! epoll. Both pairs exchange the same messages ([`message`]), run the same
-//! measurements ([`bench`]) and count with the same clock ([`clock`]), so that
+//! measurements ([`mod@bench`]) and count with the same clock ([`clock`]), so that
 //! what differs is the mechanism.
 
 #![deny(unsafe_code)]

@@ -2,7 +2,7 @@
 
 //! Results, for people and for programs.
 //!
-//! Each result is one line for people and one for programs: `@json ` and an
+//! Each result is one line for people and one for programs: `RESULT ` and an
 //! object.
 
 use std::io;
@@ -50,7 +50,7 @@ impl<'a> Report<'a> {
         format!(
             "{mechanism}: {messages} messages of {LEN} bytes: one way {one_way:.1}, \
              round trip {round_trip:.1} {unit}\n\
-             @json {{\"bench\":\"echo\",\"mechanism\":\"{mechanism}\",\"bytes\":{LEN},\
+             RESULT {{\"bench\":\"echo\",\"mechanism\":\"{mechanism}\",\"bytes\":{LEN},\
              \"messages\":{messages},\"one_way\":{one_way:.1},\"round_trip\":{round_trip:.1},\
              \"unit\":\"{unit}\",\"cpus\":\"{cpus}\"}}"
         )
@@ -68,7 +68,7 @@ impl<'a> Report<'a> {
         format!(
             "{mechanism}: {messages} messages whose receiver makes one system call: \
              round trip {round_trip:.1} {unit}\n\
-             @json {{\"bench\":\"echo_system_call\",\"mechanism\":\"{mechanism}\",\
+             RESULT {{\"bench\":\"echo_system_call\",\"mechanism\":\"{mechanism}\",\
              \"bytes\":{LEN},\"messages\":{messages},\"round_trip\":{round_trip:.1},\
              \"unit\":\"{unit}\",\"cpus\":\"{cpus}\"}}"
         )
@@ -85,7 +85,7 @@ impl<'a> Report<'a> {
         format!(
             "{mechanism}: {side}, task {tid}, during {messages} messages: \
              nvcsw {} -> {}, nivcsw {} -> {}\n\
-             @json {{\"bench\":\"steady_state\",\"mechanism\":\"{mechanism}\",\
+             RESULT {{\"bench\":\"steady_state\",\"mechanism\":\"{mechanism}\",\
              \"messages\":{messages},\"side\":\"{side}\",\"task\":{tid},\
              \"nvcsw_before\":{},\"nvcsw_after\":{},\
              \"nivcsw_before\":{},\"nivcsw_after\":{},\
@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(
             REPORT.echo(5, 1.25, 2.0),
             "rpal: 5 messages of 32 bytes: one way 1.2, round trip 2.0 guest instructions\n\
-             @json {\"bench\":\"echo\",\"mechanism\":\"rpal\",\"bytes\":32,\"messages\":5,\
+             RESULT {\"bench\":\"echo\",\"mechanism\":\"rpal\",\"bytes\":32,\"messages\":5,\
              \"one_way\":1.2,\"round_trip\":2.0,\"unit\":\"guest instructions\",\
              \"cpus\":\"same\"}"
         );

@@ -6,6 +6,8 @@
 //!
 //! One registration of a closure to run between fork and exec.
 
+#![allow(unsafe_code)]
+
 use std::fmt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -150,7 +152,6 @@ pub fn arm_and_exec(command: &mut Command, protection: Protection) -> ExecError 
 /// let child = rpal::arm_child(&mut Command::new("server"), rpal::Protection::Keys).spawn()?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
-#[allow(unsafe_code)]
 pub fn arm_child(command: &mut Command, protection: Protection) -> &mut Command {
     let flags = protection.flags();
     // SAFETY: the closure makes one system call on memory of its own stack

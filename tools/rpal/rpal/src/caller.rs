@@ -6,6 +6,8 @@
 //!
 //! The jump through the gate.
 
+#![allow(unsafe_code)]
+
 use std::ffi::c_long;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -137,7 +139,6 @@ impl Caller {
         // this library reads `from_len` bytes at `from` and writes at most
         // `to_len` bytes at `to`, before the gate returns and not after; both
         // are borrowed by our caller until then, and exposed.
-        #[allow(unsafe_code)]
         unsafe {
             (self.call)(
                 self.peer,
@@ -166,7 +167,6 @@ impl Caller {
 }
 
 #[cfg(test)]
-#[allow(unsafe_code)]
 mod tests {
     use super::*;
     use crate::AppCode;

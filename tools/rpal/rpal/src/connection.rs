@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! The calling side's connection to a service.
+//!
+//! # Unsafe code
+//!
+//! The promise that an address may be shared between threads.
+
+#![allow(unsafe_code)]
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -97,10 +103,8 @@ pub(crate) struct Shared {
 
 // SAFETY: `receiver` is an address that this process hands to the gate and
 // never reads or writes through; the gate works from any thread.
-#[allow(unsafe_code)]
 unsafe impl Send for Shared {}
 // SAFETY: as for `Send`; nothing in here changes after construction.
-#[allow(unsafe_code)]
 unsafe impl Sync for Shared {}
 
 impl Shared {

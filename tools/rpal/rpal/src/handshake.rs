@@ -79,7 +79,7 @@ impl Hello {
         Some(Self {
             error: word(12),
             slot: word(16),
-            receiver: u64::from(word(28)) << 32 | u64::from(word(24)),
+            receiver: (u64::from(word(28)) << 32) | u64::from(word(24)),
         })
     }
 

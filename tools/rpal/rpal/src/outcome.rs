@@ -105,7 +105,7 @@ impl Refusal {
             Self::Panicked => (PANICKED, 0),
             Self::Memory => (MEMORY, 0),
         };
-        kind << KIND_SHIFT | c_long::from(code)
+        (kind << KIND_SHIFT) | c_long::from(code)
     }
 }
 
@@ -182,8 +182,8 @@ mod tests {
             c_long::MAX,
             1 << 47,
             6 << KIND_SHIFT,
-            1 << KIND_SHIFT | 1 << 32,
-            2 << KIND_SHIFT | 1,
+            (1 << KIND_SHIFT) | (1 << 32),
+            (2 << KIND_SHIFT) | 1,
         ] {
             assert_eq!(decode(result), CallError::Garbled, "{result:#x}");
         }

@@ -6,6 +6,8 @@
 //!
 //! The function that the gate calls, and parking in the gate.
 
+#![allow(unsafe_code)]
+
 use std::ffi::{c_long, c_void};
 use std::fmt;
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -216,7 +218,6 @@ where
         // `entry::<F>` gets the cookie that goes with it, only while the gate
         // has not returned, one call at a time; `self` is borrowed for as long,
         // and not used.
-        #[allow(unsafe_code)]
         let result =
             unsafe { (self.wait)(self.registration.ctl(), entry::<F>, state.cast(), timeout) };
         match i32::try_from(result.wrapping_neg()).map(Errno::new) {
@@ -305,7 +306,6 @@ impl ReceiverThread {
 /// # Safety
 ///
 /// `cookie` is a `State<F>` that nothing else uses until this function returns.
-#[allow(unsafe_code)]
 unsafe extern "C" fn entry<F>(
     cookie: *mut c_void,
     from: u64,

@@ -6,6 +6,8 @@
 //!
 //! The gate's addresses become function pointers here.
 
+#![allow(unsafe_code)]
+
 use std::fmt;
 use std::os::fd::OwnedFd;
 
@@ -71,7 +73,6 @@ impl Service {
     pub fn current() -> Result<Self, ServiceError> {
         let facts = call::service()?;
         // SAFETY: `facts` was filled in by the call just above, in this image.
-        #[allow(unsafe_code)]
         let gate = unsafe { Gate::new(&facts) }.ok_or(ServiceError::NoRpal)?;
         Ok(Self { facts, gate })
     }

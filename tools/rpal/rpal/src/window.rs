@@ -9,6 +9,8 @@
 //!
 //! Removing a window that nothing refers to any more.
 
+#![allow(unsafe_code)]
+
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -143,7 +145,6 @@ impl Table {
             // whatever uses a peer's memory holds a reference to one. A handler
             // that still works for the peer only copies by the gate, which
             // reports a missing window.
-            #[allow(unsafe_code)]
             let result = unsafe { call::detach(fd.as_fd()) };
             result == Err(Errno::BUSY)
         });
@@ -177,7 +178,6 @@ impl Window {
                     return Err(AttachError::Confused);
                 }
                 // SAFETY: no `Window` refers to it, as in `Table::retry`.
-                #[allow(unsafe_code)]
                 unsafe { call::detach(fd.as_fd()) }?;
                 call::attach(fd.as_fd())?
             }
