@@ -327,6 +327,7 @@ pub(crate) enum Resume {
 /// Whatever user space does: [`State::Dead`] is final, and a context is accepted
 /// ([`Grant::Granted`]) at most once per park.
 #[derive(Debug)]
+#[cfg_attr(any(test, rpal_host), derive(Clone))]
 pub(crate) struct Lease {
     state: State,
     seq: u32,
