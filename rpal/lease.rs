@@ -8,7 +8,7 @@
 //!
 //! - the *lease word*, in a control page that the receiver, its peers and the kernel share. The
 //!   gate changes it by compare-and-swap only. It is a hint: any peer may scribble on it at any
-//!   time, so every method here is total, and takes a bounded number of steps, for every value
+//!   time, so every method here is total, and makes at most two accesses to it, for every value
 //!   that the word can have and for every change of it in between;
 //! - the [`Lease`], which only the kernel sees. It decides.
 //!
@@ -26,7 +26,7 @@
 //! | slow | caller, [`grant_call`](Lease::grant_call) | Parked, READY | Granted, OFF |
 //! | T6 | caller, [`release`](Lease::release) | LENT(c, any) | READY, or Native and OFF |
 //! | T7 | receiver, [`want`](Lease::want) | Parked | READY: Native, OFF; LENT: Wanted |
-//! | T8 | receiver, [`event`](Lease::event) | Parked | READY: Native, OFF; LENT: EVENT noted |
+//! | T8 | receiver, `event` | Parked | READY: Native, OFF; LENT: EVENT noted |
 //! | T9 | receiver, [`kill`](Lease::kill) | any | Dead, OFF |
 //! | T10 | receiver, [`resume`](Lease::resume) | Granted | Native, OFF |
 //!
@@ -155,6 +155,7 @@ impl Owner {
     }
 
     /// The slot number, 1 to 254.
+    #[cfg(any(test, rpal_host))]
     pub(crate) const fn slot(self) -> u8 {
         self.slot
     }
@@ -271,6 +272,7 @@ pub(crate) enum Want {
 }
 
 /// Outcome of [`Lease::event`].
+#[cfg(any(test, rpal_host))]
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
@@ -484,6 +486,10 @@ impl Lease {
     }
 
     /// T8: the receiver is awake and has an event that can wait until the end of a call.
+    ///
+    /// Not in the kernel before a receiver can wait for anything but calls and signals; the
+    /// slow path uses the same bit.
+    #[cfg(any(test, rpal_host))]
     pub(crate) fn event<W: LeaseWord + ?Sized>(&mut self, word: &W) -> Event {
         match self.state {
             State::Parked => {

@@ -57,6 +57,7 @@ impl Slot {
     }
 
     /// Whether `addr` lies in the slot.
+    #[cfg(any(test, rpal_host))]
     pub(crate) const fn contains(self, addr: usize) -> bool {
         addr >> SLOT_SHIFT == self.0 as usize
     }
