@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The smallest 32-bit program: it needs no 32-bit C library. It leaves with
+ * status 32 where the kernel runs such programs.
+ */
+	.text
+	.globl	_start
+_start:
+	movl	$1, %eax	/* exit */
+	movl	$32, %ebx
+	int	$0x80
+	.section .note.GNU-stack, "", @progbits

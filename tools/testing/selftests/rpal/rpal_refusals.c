@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What does not become a service, and that a refusal leaves no trace.
+ *
+ * To see these fail: take any one of the checks out of the exec hook (the
+ * image then starts, half placed), move the hook behind the point of no
+ * return (exec then kills instead of giving an errno), or drop the armed
+ * state before the checks (first_errno is right, but the next exec does not
+ * give a service).
+ */
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "rpal_test.h"
+#include "rpal_image.h"
+
+#define SYSCTL	"/proc/sys/kernel/rpal_disabled"
+
+static bool sysctl_write(const char *value)
+{
+	int fd = open(SYSCTL, O_WRONLY);
+	bool ok;
+
+	if (fd < 0)
+		return false;
+	ok = write(fd, value, strlen(value)) == (ssize_t)strlen(value);
+	close(fd);
+	return ok;
+}
+
+/*
+ * Armed: exec of @bad is refused with @error, and the next exec of a good
+ * image, from the same process, gives a service: the arm was kept.
+ */
+static void refused(struct __test_metadata *_metadata, const char *bad,
+		    int error)
+{
+	struct image im;
+
+	ASSERT_TRUE(image_start(&im, IMAGE_ARMED, bad,
+				image_path("rpal_image_pie")));
+	EXPECT_EQ(error, im.first_errno);
+	EXPECT_EQ(0, im.report.service_ret);
+	EXPECT_EQ(0, image_stop(&im));
+}
+
+/* An image at fixed addresses can't be put into a slot. */
+RPAL_PLAIN_TEST(fixed_address)
+{
+	struct image im;
+
+	/* It is a sound program otherwise. */
+	ASSERT_TRUE(image_start(&im, 0, NULL, image_path("rpal_image_exec")));
+	EXPECT_EQ(0, image_stop(&im));
+	refused(_metadata, image_path("rpal_image_exec"), EOPNOTSUPP);
+}
+
+RPAL_PLAIN_TEST(compat)
+{
+	struct image im;
+
+	if (access(image_path("rpal_image_32"), X_OK))
+		SKIP(return, "no 32-bit image was built");
+	image_start(&im, 0, NULL, image_path("rpal_image_32"));
+	if (image_stop(&im) != 32 << 8)
+		SKIP(return, "32-bit programs do not run here");
+	refused(_metadata, image_path("rpal_image_32"), EOPNOTSUPP);
+}
+
+/* A copy of the image for another owner, set-user-ID. */
+static bool setuid_copy(char *path)
+{
+	char cmd[1000];
+	int fd = mkstemp(path);
+
+	if (fd < 0)
+		return false;
+	close(fd);
+	snprintf(cmd, sizeof(cmd), "cp '%s' '%s'",
+		 image_path("rpal_image_static_pie"), path);
+	return !system(cmd) && !chown(path, 65534, 65534) &&
+	       !chmod(path, 04755);
+}
+
+RPAL_PLAIN_TEST(set_user_id)
+{
+	char path[] = "/tmp/rpal-setuid-XXXXXX";
+	struct image im;
+	bool secure;
+
+	if (geteuid())
+		SKIP(return, "needs root to make a set-user-ID program");
+	if (!setuid_copy(path)) {
+		unlink(path);
+		SKIP(return, "can't make a set-user-ID program in /tmp");
+	}
+	secure = image_start(&im, 0, NULL, path) && im.report.secure;
+	image_stop(&im);
+	if (!secure) {
+		unlink(path);
+		SKIP(return, "set-user-ID has no effect in /tmp");
+	}
+	refused(_metadata, path, EPERM);
+	unlink(path);
+}
+
+/* Errors that have nothing to do with RPAL keep the arm too. */
+RPAL_PLAIN_TEST(other_errors)
+{
+	refused(_metadata, "/nonexistent/program", ENOENT);
+	refused(_metadata, "/", EACCES);
+}
+
+/* The interpreter of a script is what becomes the service. */
+RPAL_PLAIN_TEST(script)
+{
+	char path[] = "/tmp/rpal-script-XXXXXX";
+	struct image im;
+	FILE *f;
+	int fd;
+
+	fd = mkstemp(path);
+	ASSERT_LE(0, fd);
+	f = fdopen(fd, "w");
+	fprintf(f, "#!%s\n", image_path("rpal_image_pie"));
+	ASSERT_EQ(0, fchmod(fd, 0755));
+	fclose(f);
+	if (access(path, X_OK) || strlen(image_path("")) > 100) {
+		unlink(path);
+		SKIP(return, "/tmp holds no scripts, or the path is too long");
+	}
+	ASSERT_TRUE(image_start(&im, IMAGE_ARMED, NULL, path));
+	EXPECT_EQ(0, im.report.service_ret);
+	EXPECT_EQ(0, image_stop(&im));
+	unlink(path);
+}
+
+/* The process that was refused goes on as it was. */
+RPAL_PLAIN_TEST(still_runs)
+{
+	struct rpal_map before[RPAL_MAX_MAPS], after[RPAL_MAX_MAPS];
+	const char *path = image_path("rpal_image_exec");
+	char *const argv[] = { "image", NULL };
+	struct rpal_service s = {};
+	pid_t pid = getpid();
+	int nr, i, status;
+
+	ASSERT_EQ(0, rpal_arm(0));
+	nr = rpal_maps(0, before, RPAL_MAX_MAPS);
+	ASSERT_EQ(-1, execv(path, argv));
+	EXPECT_EQ(EOPNOTSUPP, errno);
+	ASSERT_EQ(nr, rpal_maps(0, after, RPAL_MAX_MAPS));
+	for (i = 0; i < nr; i++) {
+		EXPECT_EQ(before[i].start, after[i].start);
+		EXPECT_EQ(before[i].end, after[i].end);
+		EXPECT_EQ(before[i].pkey, after[i].pkey);
+	}
+	EXPECT_EQ(pid, getpid());
+	EXPECT_EQ(-ENXIO, rpal_syscall(__NR_rpal_service, (unsigned long)&s,
+				       sizeof(s), 0, 0, 0, 0));
+	pid = fork();
+	if (!pid)
+		_exit(system("exit 7") == 7 << 8 ? 0 : 1);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(0, rpal_arm(RPAL_ARM_DISARM));
+}
+
+RPAL_PLAIN_TEST(disarm)
+{
+	struct image im;
+
+	ASSERT_EQ(0, rpal_arm(0));
+	ASSERT_EQ(0, rpal_arm(RPAL_ARM_DISARM));
+	/* Disarmed already: nothing to take back, and no error. */
+	ASSERT_EQ(0, rpal_arm(RPAL_ARM_DISARM));
+	/* Exec'd in a child of ours, so this also needs the next test. */
+	ASSERT_TRUE(image_start(&im, 0, NULL, image_path("rpal_image_pie")));
+	EXPECT_EQ(-ENXIO, im.report.service_ret);
+	EXPECT_EQ(0, image_stop(&im));
+}
+
+static int report_after_exec(const char *path, struct image_report *report)
+{
+	struct image im = {};
+	int in[2], out[2];
+
+	CHECK(!pipe2(in, O_CLOEXEC) && !pipe2(out, O_CLOEXEC));
+	im.pid = fork();
+	if (!im.pid) {
+		char *const argv[] = { "image", NULL };
+
+		dup2(in[0], STDIN_FILENO);
+		dup2(out[1], STDOUT_FILENO);
+		CHECK_EQ(0, rpal_arm(0));
+		CHECK_EQ(0, rpal_arm(RPAL_ARM_DISARM));
+		execv(path, argv);
+		_exit(100);
+	}
+	close(in[0]);
+	close(out[1]);
+	CHECK(read(out[0], report, sizeof(*report)) == sizeof(*report));
+	im.in = in[1];
+	im.out = out[0];
+	return image_stop(&im);
+}
+
+/* Armed and disarmed in the process that execs. */
+RPAL_PLAIN_TEST(disarm_then_exec)
+{
+	struct image_report report;
+
+	EXPECT_EQ(0, report_after_exec(image_path("rpal_image_pie"), &report));
+	EXPECT_EQ(-ENXIO, report.service_ret);
+	/* And a fixed-address image, refused to the armed, runs. */
+	EXPECT_EQ(0, report_after_exec(image_path("rpal_image_exec"), &report));
+	EXPECT_EQ(-ENXIO, report.service_ret);
+}
+
+/* Arming is the task's, for its own exec: its children do not inherit it. */
+RPAL_PLAIN_TEST(not_inherited)
+{
+	struct image im;
+
+	ASSERT_EQ(0, rpal_arm(0));
+	ASSERT_TRUE(image_start(&im, 0, NULL, image_path("rpal_image_pie")));
+	EXPECT_EQ(-ENXIO, im.report.service_ret);
+	EXPECT_EQ(0, image_stop(&im));
+	EXPECT_EQ(0, rpal_arm(RPAL_ARM_DISARM));
+}
+
+static long exec_image(unsigned long a0, unsigned long a1, unsigned long a2,
+		       unsigned long a3)
+{
+	char *const argv[] = { "image", NULL };
+
+	/* Not armed, so that even this image may be executed. */
+	execv(image_path("rpal_image_exec"), argv);
+	return -errno;
+}
+
+/* The exec that succeeds uses the arm up, and ends the service. */
+RPAL_PLAIN_TEST(used_up)
+{
+	struct image_report report;
+	struct rpal_proc p;
+	int in[2], out[2];
+	pid_t pid;
+
+	ASSERT_EQ(0, pipe2(in, O_CLOEXEC));
+	ASSERT_EQ(0, pipe2(out, O_CLOEXEC));
+	pid = fork();
+	if (!pid) {
+		dup2(in[0], STDIN_FILENO);
+		dup2(out[1], STDOUT_FILENO);
+		close(in[1]);
+		rpal_spawn(&p);
+		rpal_post(&p, exec_image, 0, 0, 0, 0);
+		_exit(rpal_reap(&p) ? 1 : 0);
+	}
+	close(in[0]);
+	close(out[1]);
+	ASSERT_EQ(sizeof(report), read(out[0], &report, sizeof(report)));
+	EXPECT_EQ(-ENXIO, report.service_ret);
+	EXPECT_EQ(0x55555554, report.pkru);
+	close(in[1]);
+	ASSERT_EQ(pid, waitpid(pid, &in[0], 0));
+	EXPECT_EQ(0, in[0]);
+}
+
+RPAL_PLAIN_TEST(sysctl)
+{
+	struct image im;
+
+	if (!sysctl_write("1"))
+		SKIP(return, "can't write " SYSCTL);
+	EXPECT_EQ(-EPERM, rpal_arm(0));
+	EXPECT_EQ(-EPERM, rpal_arm(RPAL_ARM_UNPROTECTED));
+	EXPECT_EQ(0, rpal_arm(RPAL_ARM_DISARM));
+	ASSERT_TRUE(sysctl_write("0"));
+	ASSERT_TRUE(image_start(&im, IMAGE_ARMED, NULL,
+				image_path("rpal_image_pie")));
+	EXPECT_EQ(0, im.report.service_ret);
+	EXPECT_EQ(0, image_stop(&im));
+}
+
+int main(int argc, char **argv)
+{
+	return rpal_main(argc, argv, test_harness_run);
+}

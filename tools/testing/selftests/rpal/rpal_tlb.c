@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What a service does to its page tables is seen through the windows on it at
+ * once, on all CPUs.
+ *
+ * To see these fail: CONFIG_RPAL_TEST_NO_FLUSH=y leaves out the flush that
+ * the window's notifier makes. Every *_elsewhere test must then find stale
+ * translations; a run in which they pass proves nothing and is an error of
+ * its own. (The *_here tests need a CPU that keeps translations over a
+ * context switch, with PCIDs, and an emulator may not.)
+ *
+ * One thread of the service changes a page's mapping while threads of the
+ * other one, the holders, each on a CPU of its own, read or write that page
+ * in a loop, so that the translation is in use to the last. When the change
+ * has returned, each holder looks once more. The holders open PKRU once, in
+ * front of all rounds: emulators drop their TLB when PKRU is written, and
+ * with it what this looks for.
+ */
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "rpal_test.h"
+
+#define ROUNDS		200
+#define MAX_HOLDERS	3
+
+#define OLD(round)	(0x1000000L + (round))
+#define NEW(round)	(0x2000000L + (round))
+
+enum change {
+	UNMAP, PROTECT_NONE, PROTECT_READ, DONTNEED, MAP_OVER, MOVE,
+	FORK_THEN_OWNER_WRITES, FORK_THEN_HOLDER_WRITES,
+};
+
+/*
+ * In the owner's memory; the holders see it through the window. It is a
+ * shared mapping, which a fork leaves as it is: a holder that waits for a
+ * word in a page that it sees no longer would wait for ever.
+ */
+struct shared {
+	long *page;
+	int ready;		/* round in which the page may be used */
+	int done;		/* round in which its change is over */
+	int hot[MAX_HOLDERS];	/* round in which that holder uses it */
+	int judged[MAX_HOLDERS];
+	long stale;
+};
+
+static void await_round(int *word, int round)
+{
+	while (READ_ONCE(*word) != round)
+		sched_yield();
+}
+
+/* Whether the holder's last look is an access that writes. */
+static bool by_write(enum change change)
+{
+	return change == PROTECT_READ || change == FORK_THEN_HOLDER_WRITES;
+}
+
+/* ---- the owner ---- */
+
+static long *new_page(long *at, long value)
+{
+	long *page = mmap(at, RPAL_PAGE, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | (at ? MAP_FIXED : 0),
+			  -1, 0);
+
+	CHECK(page != MAP_FAILED);
+	WRITE_ONCE(*page, value);
+	return page;
+}
+
+/* A child that shares the page until one of the two writes. */
+static pid_t fork_child(const long *page, int sock[2])
+{
+	long value;
+	pid_t pid;
+	char c;
+
+	pid = fork();
+	CHECK(pid >= 0);
+	if (pid)
+		return pid;
+	close(RPAL_PEER_SOCK);
+	close(sock[1]);
+	/* Look when told to; a dead parent closes the other end. */
+	if (read(sock[0], &c, 1) != 1)
+		_exit(1);
+	value = READ_ONCE(*page);
+	if (write(sock[0], &value, sizeof(value)) != sizeof(value))
+		_exit(1);
+	_exit(0);
+}
+
+static long child_value(pid_t pid, int sock[2])
+{
+	int status;
+	long value;
+
+	CHECK_EQ(1, write(sock[1], "", 1));
+	CHECK_EQ(sizeof(value), read(sock[1], &value, sizeof(value)));
+	CHECK(waitpid(pid, &status, 0) == pid && !status);
+	close(sock[0]);
+	close(sock[1]);
+	return value;
+}
+
+static long new_shared(unsigned long a0, unsigned long a1, unsigned long a2,
+		       unsigned long a3)
+{
+	return do_mmap(0, sizeof(struct shared), PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS);
+}
+
+static long owner(unsigned long change, unsigned long holders,
+		  unsigned long addr, unsigned long a3)
+{
+	struct shared *shared = (struct shared *)addr;
+	long *page, *elsewhere;
+	pid_t child = 0;
+	unsigned long i;
+	int sock[2];
+	int round;
+
+	rpal_pin(0);
+	elsewhere = new_page(NULL, 0);
+	for (round = 1; round <= ROUNDS; round++) {
+		page = new_page(NULL, OLD(round));
+		WRITE_ONCE(shared->page, page);
+		__atomic_store_n(&shared->ready, round, __ATOMIC_RELEASE);
+		for (i = 0; i < holders; i++)
+			await_round(&shared->hot[i], round);
+		switch (change) {
+		case UNMAP:
+			CHECK(!munmap(page, RPAL_PAGE));
+			break;
+		case PROTECT_NONE:
+			CHECK(!mprotect(page, RPAL_PAGE, PROT_NONE));
+			break;
+		case PROTECT_READ:
+			CHECK(!mprotect(page, RPAL_PAGE, PROT_READ));
+			break;
+		case DONTNEED:
+			CHECK(!madvise(page, RPAL_PAGE, MADV_DONTNEED));
+			break;
+		case MAP_OVER:
+			new_page(page, NEW(round));
+			break;
+		case MOVE:
+			CHECK(mremap(page, RPAL_PAGE, RPAL_PAGE,
+				     MREMAP_MAYMOVE | MREMAP_FIXED,
+				     elsewhere) == elsewhere);
+			break;
+		case FORK_THEN_OWNER_WRITES:
+		case FORK_THEN_HOLDER_WRITES:
+			CHECK(!socketpair(AF_UNIX, SOCK_STREAM, 0, sock));
+			child = fork_child(page, sock);
+			if (change == FORK_THEN_OWNER_WRITES)
+				WRITE_ONCE(*page, NEW(round));
+			break;
+		}
+		__atomic_store_n(&shared->done, round, __ATOMIC_RELEASE);
+		for (i = 0; i < holders; i++)
+			await_round(&shared->judged[i], round);
+		if (child) {
+			/* Nobody wrote this page but through the parent. */
+			if (child_value(child, sock) != OLD(round))
+				shared->stale++;
+			child = 0;
+		}
+		if (change != UNMAP && change != MOVE)
+			CHECK(!munmap(page, RPAL_PAGE));
+	}
+	return 0;
+}
+
+/* ---- the holders ---- */
+
+static struct rpal_proc peer;
+
+struct holder {
+	pthread_t thread;
+	struct shared *there;
+	enum change change;
+	int nr;
+	bool elsewhere;		/* not on the owner's CPU */
+};
+
+/* The last look; true if it went by a translation that is gone. */
+static bool is_stale(enum change change, long *page, int round)
+{
+	struct rpal_fault f;
+	long seen;
+
+	seen = rpal_try(&f, by_write(change) ? do_poke : do_peek,
+			(unsigned long)page, NEW(round), 0, 0);
+	switch (change) {
+	case UNMAP:
+	case PROTECT_NONE:
+	case PROTECT_READ:
+	case MOVE:
+		return !f.sig;
+	case DONTNEED:
+		return f.sig || seen;
+	case FORK_THEN_OWNER_WRITES:
+	case MAP_OVER:
+		return f.sig || seen != NEW(round);
+	case FORK_THEN_HOLDER_WRITES:
+		/* Where it went is the child's to tell. */
+		return f.sig || READ_ONCE(*page) != NEW(round);
+	}
+	return true;
+}
+
+static void *holder_main(void *arg)
+{
+	struct holder *h = arg;
+	struct shared *there = h->there;
+	bool write = by_write(h->change);
+	int round;
+
+	rpal_pin(h->elsewhere ? h->nr + 1 : 0);
+	pkru_open(peer.service.pkey);
+	for (round = 1; round <= ROUNDS; round++) {
+		long *page;
+
+		while (__atomic_load_n(&there->ready, __ATOMIC_ACQUIRE) !=
+		       round)
+			sched_yield();
+		page = READ_ONCE(there->page);
+		CHECK_EQ(OLD(round), READ_ONCE(*page));
+		WRITE_ONCE(there->hot[h->nr], round);
+		/*
+		 * No system call in this loop, and no fault: none is needed
+		 * for what it touches, and either might flush.
+		 */
+		while (__atomic_load_n(&there->done, __ATOMIC_ACQUIRE) !=
+		       round) {
+			struct rpal_fault f;
+
+			if (!h->elsewhere) {
+				sched_yield();
+				continue;
+			}
+			/* The change may strike here, a little early. */
+			rpal_try(&f, write ? do_poke : do_peek,
+				 (unsigned long)(page + 1 + h->nr), round, 0,
+				 0);
+		}
+		if (is_stale(h->change, page, round))
+			__atomic_add_fetch(&there->stale, 1, __ATOMIC_RELAXED);
+		WRITE_ONCE(there->judged[h->nr], round);
+	}
+	return NULL;
+}
+
+static void see(enum change change, bool elsewhere)
+{
+	struct holder holder[MAX_HOLDERS];
+	int i, nr = rpal_cpus() - 1;
+	unsigned long there;
+	long ret, stale;
+
+	if (elsewhere && nr < 1)
+		rpal_skip("needs two CPUs");
+	if (!elsewhere)
+		nr = 1;
+	if (nr > MAX_HOLDERS)
+		nr = MAX_HOLDERS;
+	rpal_spawn(&peer);
+	CHECK_EQ(0, rpal_attach(peer.fd, NULL));
+	there = rpal_run(&peer, new_shared, 0, 0, 0, 0);
+	rpal_post(&peer, owner, change, nr, there, 0);
+	for (i = 0; i < nr; i++) {
+		holder[i].there = (struct shared *)there;
+		holder[i].change = change;
+		holder[i].nr = i;
+		holder[i].elsewhere = elsewhere;
+		CHECK(!pthread_create(&holder[i].thread, NULL, holder_main,
+				      &holder[i]));
+	}
+	for (i = 0; i < nr; i++)
+		CHECK(!pthread_join(holder[i].thread, NULL));
+	CHECK(rpal_result(&peer, &ret));
+	CHECK_EQ(0, ret);
+	stale = rpal_run(&peer, do_peek,
+			 there + offsetof(struct shared, stale), 0, 0, 0);
+	rpal_end(&peer);
+	fprintf(stderr, "# %ld stale of %d looks\n", stale, ROUNDS * nr);
+	CHECK_EQ(0, stale);
+}
+
+RPAL_TEST(munmap_elsewhere)
+{
+	see(UNMAP, true);
+}
+
+RPAL_TEST(munmap_here)
+{
+	see(UNMAP, false);
+}
+
+RPAL_TEST(mprotect_none_elsewhere)
+{
+	see(PROTECT_NONE, true);
+}
+
+RPAL_TEST(mprotect_none_here)
+{
+	see(PROTECT_NONE, false);
+}
+
+RPAL_TEST(mprotect_read_elsewhere)
+{
+	see(PROTECT_READ, true);
+}
+
+RPAL_TEST(mprotect_read_here)
+{
+	see(PROTECT_READ, false);
+}
+
+RPAL_TEST(dontneed_elsewhere)
+{
+	see(DONTNEED, true);
+}
+
+RPAL_TEST(dontneed_here)
+{
+	see(DONTNEED, false);
+}
+
+RPAL_TEST(map_over_elsewhere)
+{
+	see(MAP_OVER, true);
+}
+
+RPAL_TEST(map_over_here)
+{
+	see(MAP_OVER, false);
+}
+
+RPAL_TEST(mremap_elsewhere)
+{
+	see(MOVE, true);
+}
+
+RPAL_TEST(mremap_here)
+{
+	see(MOVE, false);
+}
+
+RPAL_TEST(fork_owner_writes_elsewhere)
+{
+	see(FORK_THEN_OWNER_WRITES, true);
+}
+
+RPAL_TEST(fork_owner_writes_here)
+{
+	see(FORK_THEN_OWNER_WRITES, false);
+}
+
+RPAL_TEST(fork_holder_writes_elsewhere)
+{
+	see(FORK_THEN_HOLDER_WRITES, true);
+}
+
+RPAL_TEST(fork_holder_writes_here)
+{
+	see(FORK_THEN_HOLDER_WRITES, false);
+}
+
+int main(int argc, char **argv)
+{
+	return rpal_main(argc, argv, test_harness_run);
+}
