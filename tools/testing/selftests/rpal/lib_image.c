@@ -50,6 +50,8 @@ static void child(int how, const char *first, const char *second, int in,
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	CHECK(dup2(in, STDIN_FILENO) >= 0);
 	CHECK(dup2(out, STDOUT_FILENO) >= 0);
+	if (how & IMAGE_SMALL)
+		argv[1] = "small";
 	if (how & IMAGE_ARMED)
 		CHECK_EQ(0, rpal_arm(0));
 	if (first) {
@@ -58,8 +60,10 @@ static void child(int how, const char *first, const char *second, int in,
 		error = errno;
 		CHECK(write(err, &error, sizeof(error)) == sizeof(error));
 	}
-	argv[0] = second;
-	execv(second, (char **)argv);
+	if (second) {
+		argv[0] = second;
+		execv(second, (char **)argv);
+	}
 	_exit(100);
 }
 

@@ -78,6 +78,8 @@ int main(int argc, char **argv)
 	if (report.service_ret)
 		report.service_ret = -errno;
 	report.secure = getauxval(AT_SECURE);
+	if (argc > 1 && !strcmp(argv[1], "small"))
+		goto small;
 	report.part[PART_TEXT] = (unsigned long)main;
 	report.part[PART_DATA] = (unsigned long)&report;
 	report.part[PART_STACK] = (unsigned long)&c;
@@ -105,7 +107,7 @@ int main(int argc, char **argv)
 		return 2;
 	while (!READ_ONCE(thread_ready))
 		sched_yield();
-
+small:
 	if (write(STDOUT_FILENO, &report, sizeof(report)) != sizeof(report))
 		return 3;
 	while (read(STDIN_FILENO, &c, 1) > 0)

@@ -50,15 +50,16 @@ struct image {
 	pid_t pid;
 	int in;			/* it leaves when this is closed */
 	int out;
-	int first_errno;	/* of the exec that was to be refused */
+	int first_errno;	/* of the first exec, if it was refused */
 	struct image_report report;
 };
 
 #define IMAGE_ARMED	1
+#define IMAGE_SMALL	2	/* it only reports whether it is a service */
 
 /*
- * In a new process, armed or not: exec first, unless NULL, which is to be
- * refused, then the second. False: no report came.
+ * In a new process, armed or not: exec the first, unless NULL, and if that is
+ * refused the second, unless NULL. False: no report came.
  */
 bool image_start(struct image *im, int how, const char *first,
 		 const char *second);

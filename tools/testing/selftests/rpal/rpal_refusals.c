@@ -272,6 +272,30 @@ RPAL_PLAIN_TEST(used_up)
 	EXPECT_EQ(0, in[0]);
 }
 
+/* One user, or all of them, can have so many services and not more. */
+RPAL_PLAIN_TEST(too_many)
+{
+	const char *path = image_path("rpal_image_static_pie");
+	int how = IMAGE_ARMED | IMAGE_SMALL;
+	static struct image im[RPAL_SLOT_LAST + 1];
+	int nr = 0;
+
+	while (nr <= RPAL_SLOT_LAST && image_start(&im[nr], how, path, NULL))
+		EXPECT_EQ(0, im[nr++].report.service_ret);
+	ASSERT_GE(RPAL_SLOT_LAST, nr);
+	ASSERT_LE(16, nr);
+	EXPECT_TRUE(im[nr].first_errno == EAGAIN ||
+		    im[nr].first_errno == ENOSPC) {
+		TH_LOG("errno %d after %d", im[nr].first_errno, nr);
+	}
+	EXPECT_EQ(100 << 8, image_stop(&im[nr]));
+	/* One less, and there is room for one. */
+	EXPECT_EQ(0, image_stop(&im[0]));
+	EXPECT_TRUE(image_start(&im[0], how, path, NULL));
+	while (nr--)
+		EXPECT_EQ(0, image_stop(&im[nr]));
+}
+
 RPAL_PLAIN_TEST(sysctl)
 {
 	struct image im;
