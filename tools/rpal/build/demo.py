@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Runs the demo in a guest that counts instructions, and prints what a message cost.
 
-demo.py demo|bench. The demo itself is samples/rpal/demo.sh (bench.sh), a plain script for any machine; lines of its
+demo.py demo|bench. The demo itself is samples/rpal/demo.sh (bench.sh if there is one), a plain script for any machine; lines of its
 output that begin with "RESULT" are results, one JSON object each, and the rest is for people.
 """
 
@@ -49,12 +49,15 @@ def main():
             line(text.decode(errors="replace").rstrip("\r"))
 
     print(f"  GUEST    {cpus} CPU{'s' * (cpus > 1)}, " + ("-icount: the clock counts instructions" if counted else "no -icount: wall time of an emulator"), flush=True)
+    script = f"samples/rpal/{what}.sh"
+    if not (guest.REPO / script).exists():
+        script = "samples/rpal/demo.sh"
     outcome = guest.boot(
-        "release", f"exec samples/rpal/{what}.sh", cpus=cpus, icount=counted, sink=sink, keep=RESULTS / what,
+        "release", f"exec {script}", cpus=cpus, icount=counted, sink=sink, keep=RESULTS / what,
         env={"RPAL_BIN": str(guest.BUILD / "target/release"), "RPAL_CPUS": str(cpus),
              "RPAL_MESSAGES": os.environ.get("RPAL_MESSAGES") or "1000000"})
     if outcome.status != 0:
-        why = outcome.reason or f"samples/rpal/{what}.sh ended with status {outcome.status}"
+        why = outcome.reason or f"{script} ended with status {outcome.status}"
         sys.exit(f"rpal: error: {why}; see build/results/{what}.output.log and {what}.console.log")
     echo = [r for r in found if r.get("bench") == "echo"]
     if not {"uds_epoll", "rpal"} <= {r["mechanism"] for r in echo}:

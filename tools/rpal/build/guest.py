@@ -43,7 +43,7 @@ def qemu_args(flavour, run, *, cpus, cpu, append, icount, memory, writable, inte
     ]
     repo_flags = "cache=mmap" if writable else "cache=loose,ro"
     cmdline = (
-        "console=ttyS0 panic=-1 root=root rootfstype=9p ro "
+        "console=ttyS0 panic=-1 tsc=reliable root=root rootfstype=9p ro "
         "rootflags=trans=virtio,version=9p2000.L,msize=524288,cache=loose "
         f"init={INIT} rpal_repo={REPO} rpal_repo_flags={repo_flags} {append}"
     ).replace("  ", " ")

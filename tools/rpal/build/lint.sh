@@ -105,7 +105,7 @@ check_shellcheck() {
 	"$HERE/enter" sh -c 'command -v shellcheck' >/dev/null || { echo "no shellcheck"; return 77; }
 	local files
 	mapfile -t files < <(scripts)
-	((${#files[@]} == 0)) || "$HERE/enter" shellcheck -x -P SCRIPTDIR "${files[@]}"
+	((${#files[@]} == 0)) || "$HERE/enter" shellcheck -S warning -x -P SCRIPTDIR "${files[@]}"
 }
 
 check_spdx() {

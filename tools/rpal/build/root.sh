@@ -34,7 +34,7 @@ check_unshare() {
 	{ grep -qs "^$user:" /etc/subuid && grep -qs "^$user:" /etc/subgid; } ||
 		die "no subordinate ids for $user; run: sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $user"
 	unshare --user --map-auto --map-root-user --mount true 2>/dev/null ||
-		die "user namespaces are switched off; run: sudo sysctl kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0"
+		die "user namespaces are switched off here; run: sudo sysctl kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0"
 }
 
 drop_root() {
@@ -59,15 +59,22 @@ make_root() {
 	drop_root "$ROOT"
 	packages=$(grep -v '^#' "$HERE/packages" | paste -sd,)
 	say ROOT "Debian $SUITE with compilers and QEMU in build/root (about 700 MB to download)"
+	local args=(--mode="$mode" --variant=minbase --components=main
+		--include="$packages,linux-source-$SERIES"
+		--aptopt='APT::Install-Recommends "false"')
 	# The kernel source is in backports alone; everything else stays at the
 	# suite's own version, since backports is never preferred by itself.
 	# shellcheck disable=SC2016 # mmdebstrap's shell expands $1
-	mmdebstrap --mode="$mode" --variant=minbase --components=main \
-		--include="$packages,linux-source-$SERIES" \
-		--aptopt='APT::Install-Recommends "false"' \
-		--setup-hook='l="$1"/etc/apt/sources.list; sed -n "s/ '"$SUITE"' / '"$SUITE"'-backports /p" "$l" | head -n 1 >>"$l"' \
-		"$SUITE" "$ROOT.tmp" ${MIRROR:+"$MIRROR"} 2>&1 | tee "$BUILD/log/root.log" >&2 ||
-		die "mmdebstrap failed, see $BUILD/log/root.log (no network? a mirror of yours can be given as MIRROR=)"
+	args+=(--setup-hook='l="$1"/etc/apt/sources.list; sed -n "s/ '"$SUITE"' / '"$SUITE"'-backports /p" "$l" | head -n 1 >>"$l"')
+	if [[ $mode == root ]]; then
+		mmdebstrap "${args[@]}" "$SUITE" "$ROOT.tmp" ${MIRROR:+"$MIRROR"} 2>&1 | tee "$BUILD/log/root.log" >&2
+	else
+		# Its user namespace is not the one that `enter` will use, and may
+		# not even get at a directory below a private home.
+		mkdir -p "$ROOT.tmp"
+		TMPDIR=/var/tmp mmdebstrap "${args[@]}" "$SUITE" - ${MIRROR:+"$MIRROR"} 2> >(tee "$BUILD/log/root.log" >&2) |
+			unshare --user --map-auto --map-root-user tar -C "$ROOT.tmp" --exclude='./dev/*' -xf -
+	fi || die "mmdebstrap failed, see $BUILD/log/root.log (no network? a mirror of yours can be given as MIRROR=)"
 	mv "$ROOT.tmp" "$ROOT"
 	stamp_set root "$hash"
 }

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # Gets the tools, the kernel source and the tree to build. Does nothing that
-# has been done, so that every target can start with it.
+# has been done, so that every target can start with it. setup.sh tools: only
+# the tools.
 
 . "$(dirname "$0")/common.sh"
 
@@ -42,5 +43,8 @@ choose_tools() {
 mkdir -p "$BUILD" "$STAMPS" "$BUILD/log"
 lock setup
 choose_tools
+unlock
+# What is built from this repository alone needs no kernel source.
+[[ ${1:-} == tools ]] && exit
 "$HERE/source.sh"
 "$HERE/overlay.sh"

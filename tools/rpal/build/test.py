@@ -175,7 +175,7 @@ def run_host(progress):
         if not (REPO / manifest).exists():
             continue
         run = subprocess.run(
-            ["cargo", "test", "--release", "--locked", "--offline", "--workspace", "--no-fail-fast",
+            ["cargo", "test", "--locked", "--offline", "--workspace", "--no-fail-fast",
              "--manifest-path", str(REPO / manifest)],
             text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
         (RESULTS / "cells").mkdir(parents=True, exist_ok=True)

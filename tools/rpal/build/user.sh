@@ -22,6 +22,7 @@ fetch() {
 
 crates() {
 	fetch "$WORKSPACE" tools
+	fetch "$REPO/tools/testing/rpal-host" host
 	"$HERE/enter" cargo build -q --release --locked --offline --workspace --bins \
 		--manifest-path "$WORKSPACE/Cargo.toml" || die "the userspace crates do not build"
 }
@@ -36,7 +37,7 @@ selftests() {
 		die "the selftests do not build: $(grep -m1 -E 'error|\*\*\*' "$BUILD/log/kselftest.log" || echo "see $BUILD/log/kselftest.log")"
 }
 
-"$HERE/setup.sh"
+if [[ ${1:-} == crates ]]; then "$HERE/setup.sh" tools; else "$HERE/setup.sh"; fi
 mkdir -p "$BUILD/log"
 lock user
 case ${1:-all} in
