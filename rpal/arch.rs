@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! x86-64: the registers of the current task.
+//!
+//! Everything here acts on the task that runs, so that no lock is needed.
+
+use kernel::{
+    bindings,
+    prelude::*, //
+};
+
+/// EFLAGS bits that user code may bring along; the same set that `sigreturn` restores.
+const FLAGS_MASK: u64 = 0x0005_0dd5;
+/// Reserved bit 1 and IF.
+const FLAGS_FIXED: u64 = 0x202;
+
+/// A user context: what a hand-over moves from one task to another, beside the FPU state.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Context {
+    pub(crate) r: [u64; 15],
+    pub(crate) ip: u64,
+    pub(crate) sp: u64,
+    pub(crate) flags: u64,
+    pub(crate) pkru: u32,
+}
+
+/// Indices into [`Context::r`].
+pub(crate) const R8: usize = 0;
+pub(crate) const CX: usize = 9;
+pub(crate) const DX: usize = 10;
+pub(crate) const SI: usize = 11;
+pub(crate) const DI: usize = 12;
+pub(crate) const AX: usize = 8;
+
+/// The user registers of the current task.
+///
+/// # Invariants
+///
+/// The pointer is the `pt_regs` of the current task's entry from user mode, which nobody else
+/// touches until it returns there.
+pub(crate) struct Regs(*mut bindings::pt_regs);
+
+macro_rules! field {
+    ($get:ident, $set:ident, $f:ident) => {
+        pub(crate) fn $get(&self) -> u64 {
+            // SAFETY: by the type invariant.
+            unsafe { (*self.0).$f as u64 }
+        }
+        #[allow(dead_code)]
+        pub(crate) fn $set(&mut self, v: u64) {
+            // SAFETY: by the type invariant.
+            unsafe { (*self.0).$f = v as _ }
+        }
+    };
+}
+
+impl Regs {
+    /// # Safety
+    ///
+    /// `regs` are the registers of the current task's entry from user mode, and are not used
+    /// otherwise while the result lives.
+    pub(crate) unsafe fn from_raw(regs: *mut bindings::pt_regs) -> Self {
+        // INVARIANT: by the contract.
+        Self(regs)
+    }
+
+    /// The registers of the system call or exception that the current user task is in.
+    pub(crate) fn current() -> Self {
+        // INVARIANT: `current_pt_regs` is where the entry from user mode saved them; tasks
+        // without user mode don't come here.
+        // SAFETY: always safe to call.
+        Self(unsafe { bindings::current_pt_regs() })
+    }
+
+    field!(ip, set_ip, ip);
+    field!(sp, set_sp, sp);
+    field!(ax, set_ax, ax);
+    field!(orig_ax, set_orig_ax, orig_ax);
+    field!(di, set_di, di);
+    field!(si, set_si, si);
+    field!(dx, set_dx, dx);
+    field!(cx, set_cx, cx);
+    field!(flags, set_flags, flags);
+    field!(r8, set_r8, r8);
+    field!(r11, set_r11, r11);
+
+    /// Copies the user context out.
+    pub(crate) fn save(&self) -> Context {
+        // SAFETY: by the type invariant.
+        let p = unsafe { &*self.0 };
+        Context {
+            r: [
+                p.r8, p.r9, p.r10, p.r11, p.r12, p.r13, p.r14, p.r15, p.ax, p.cx, p.dx, p.si,
+                p.di, p.bp, p.bx,
+            ]
+            .map(|v| v as u64),
+            ip: p.ip as u64,
+            sp: p.sp as u64,
+            flags: p.flags as u64,
+            pkru: pkru(),
+        }
+    }
+
+    /// Replaces the user registers, and says that no system call is to be restarted.
+    ///
+    /// Segment words stay the task's own. PKRU is not touched.
+    pub(crate) fn load(&mut self, c: &Context) {
+        let [r8, r9, r10, r11, r12, r13, r14, r15, ax, cx, dx, si, di, bp, bx] = c.r;
+        // SAFETY: by the type invariant.
+        let p = unsafe { &mut *self.0 };
+        p.r8 = r8 as _;
+        p.r9 = r9 as _;
+        p.r10 = r10 as _;
+        p.r11 = r11 as _;
+        p.r12 = r12 as _;
+        p.r13 = r13 as _;
+        p.r14 = r14 as _;
+        p.r15 = r15 as _;
+        p.ax = ax as _;
+        p.cx = cx as _;
+        p.dx = dx as _;
+        p.si = si as _;
+        p.di = di as _;
+        p.bp = bp as _;
+        p.bx = bx as _;
+        p.ip = c.ip as _;
+        p.sp = c.sp as _;
+        p.flags = (c.flags & FLAGS_MASK | FLAGS_FIXED) as _;
+        p.orig_ax = u64::MAX as _;
+        // SAFETY: `p` is valid; the restart block is the current task's own.
+        unsafe {
+            bindings::prevent_single_step_upon_eretu(p);
+            bindings::rpal_no_restart();
+        }
+    }
+}
+
+/// The FS base that user code runs with.
+pub(crate) fn fsbase() -> u64 {
+    // SAFETY: FSGSBASE is there, or no thread is registered.
+    unsafe { bindings::rpal_rdfsbase() as u64 }
+}
+
+/// Gives the current task another FS base.
+pub(crate) fn set_fsbase(base: u64) {
+    // SAFETY: as for `fsbase`; only the current task's state is written. A base outside the user
+    // half would fault: callers pass what registration has checked.
+    unsafe { bindings::rpal_wrfsbase(base as usize) }
+}
+
+/// The GS base that user code runs with.
+pub(crate) fn gsbase() -> u64 {
+    // SAFETY: as for `fsbase`.
+    unsafe { bindings::rpal_gsbase() as u64 }
+}
+
+/// The current PKRU; 0 without protection keys.
+pub(crate) fn pkru() -> u32 {
+    // SAFETY: always safe to call.
+    unsafe { bindings::read_pkru() }
+}
+
+/// Loads PKRU; nothing without protection keys.
+pub(crate) fn set_pkru(value: u32) {
+    // SAFETY: PKRU concerns user memory only, which the kernel never trusts.
+    unsafe { bindings::write_pkru(value) }
+}
+
+/// Whether user code can switch FS base by itself.
+pub(crate) fn has_fsgsbase() -> bool {
+    // SAFETY: always safe to call.
+    unsafe { bindings::rpal_cpu_has_fsgsbase() }
+}
+
+/// Whether protection keys are there and switched on.
+pub(crate) fn has_pku() -> bool {
+    // SAFETY: always safe to call.
+    unsafe { bindings::rpal_cpu_has_pku() }
+}
+
+/// Xen PV guests have their page tables pinned and can't share any.
+pub(crate) fn is_xen_pv() -> bool {
+    // SAFETY: always safe to call.
+    unsafe { bindings::rpal_is_xen_pv() }
+}
+
+/// Puts the current task's FPU state in memory, where a hand-over may replace it while the task
+/// sleeps.
+pub(crate) fn fpu_sync() {
+    // SAFETY: called from system calls, where the kernel may use the FPU.
+    unsafe { bindings::rpal_fpu_sync() }
+}
+
+/// A 32-bit system call?
+pub(crate) fn is_compat_syscall() -> bool {
+    // SAFETY: always safe to call.
+    unsafe { bindings::in_ia32_syscall() }
+}
+
+/// Forgets that the system call that was replaced was a 32-bit one.
+pub(crate) fn clear_compat() {
+    // SAFETY: the flag is the current task's own.
+    unsafe { bindings::rpal_clear_compat() }
+}
+
+/// Leaves restartable sequences, which the kernel would otherwise go on serving for the task,
+/// whoever's code it runs. `EFAULT`: the user's area can't be written. May sleep.
+pub(crate) fn leave_rseq() -> Result {
+    // SAFETY: called from system calls.
+    if unsafe { bindings::rpal_rseq_leave() } {
+        Ok(())
+    } else {
+        Err(EFAULT)
+    }
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The slow path: a call, and the wait for its answer, as system calls.
+//!
+//! The gate comes here when the receiver is not ready, when its attempt was disturbed, and with
+//! whatever else it can't do in user mode. What a call does is the same on both ways.
+
+use crate::{
+    arch::Regs,
+    gate,
+    lease::GrantCall,
+    stats,
+    thread::Thread,
+    ticket::{
+        State,
+        Ticket, //
+    },
+    wait, //
+};
+use kernel::{
+    bindings,
+    prelude::*, //
+};
+
+/// `rpal_call(2)`: runs the receiver's function in the receiver's own task.
+///
+/// Waits until the receiver parks. `ENXIO`: not registered; `EPERM`: not called by the gate;
+/// `ENOTCONN`: no window shows `peer`; `ESRCH`: no thread has registered there; `EPIPE`: the
+/// receiver is dead; `EDEADLK`: it is the caller; `ENOMEM`; restart codes if a signal comes. Sleeps.
+pub(crate) fn call(peer: usize, args: [u64; 4]) -> Result<i64> {
+    let caller = Thread::current()?;
+    if !gate::page()?.is_call(Regs::current().ip()) {
+        return Err(EPERM);
+    }
+    let receiver = caller.service.peer_thread(peer)?;
+    stats::CALL_SLOW.inc();
+    let ticket = caller.new_ticket(args, receiver.pkru & caller.pkru, State::Queued)?;
+    let mut inner = receiver.inner.lock();
+    let granted = inner.lease.grant_call(receiver.ctl());
+    let mut queued = Ok(());
+    match granted {
+        GrantCall::Granted => {
+            ticket.grant();
+            wait::start(&mut inner, ticket.clone());
+        }
+        GrantCall::Busy => queued = inner.queue.push(ticket.clone(), GFP_ATOMIC),
+        GrantCall::Dead => {}
+    }
+    drop(inner);
+    match granted {
+        GrantCall::Granted => receiver.task.wake_up(),
+        GrantCall::Busy => stats::CALL_QUEUED.inc(),
+        GrantCall::Dead => {
+            caller.drop_ticket(ticket.id);
+            return Err(EPIPE);
+        }
+    }
+    if let Err(e) = queued {
+        caller.drop_ticket(ticket.id);
+        return Err(e.into());
+    }
+    finish(&caller, &ticket)
+}
+
+/// `rpal_await(2)`: waits for the answer to a call that was handed over or interrupted.
+///
+/// `ENXIO`: not registered; `EINVAL`: no such ticket; a restart code if a signal comes. Sleeps.
+pub(crate) fn await_reply(id: u64) -> Result<i64> {
+    let caller = Thread::current()?;
+    let ticket = caller.ticket(id).ok_or(EINVAL)?;
+    finish(&caller, &ticket)
+}
+
+fn finish(caller: &Thread, ticket: &Ticket) -> Result<i64> {
+    match ticket.wait() {
+        Ok(result) => {
+            caller.drop_ticket(ticket.id);
+            Ok(result)
+        }
+        Err(e) if e == EAGAIN => {
+            // Nothing has happened: the call may be made again as it was.
+            caller.drop_ticket(ticket.id);
+            Err(ERESTARTNOINTR)
+        }
+        Err(_) => {
+            // The call is under way. After the handler, it is the waiting that goes on.
+            let mut regs = Regs::current();
+            regs.set_orig_ax(bindings::__NR_rpal_await.into());
+            regs.set_di(ticket.id);
+            Err(ERESTARTNOINTR)
+        }
+    }
+}

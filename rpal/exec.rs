@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `execve` of an armed task: the new image becomes a service.
+
+use crate::{
+    arch,
+    ctl::AREA_SIZE,
+    gate,
+    keys,
+    notifier::Subscription,
+    placement,
+    registry::REGISTRY,
+    service::Service,
+    special::WriteGuard,
+    thread,
+    uapi, //
+};
+use core::ptr::NonNull;
+use kernel::{
+    bindings,
+    mm::{
+        virt::flags,
+        Mm, //
+    },
+    page::PAGE_SIZE,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        Arc, //
+    },
+    task::Task, //
+};
+
+const ACTIVE: u8 = bindings::RPAL_ARM_ACTIVE as u8;
+const UNPROTECTED: u64 = bindings::RPAL_ARM_UNPROTECTED as u64;
+const DISARM: u64 = bindings::RPAL_ARM_DISARM as u64;
+
+/// `rpal_arm(2)`.
+///
+/// `EINVAL`: unknown flags, or `reserved` is not zero; `EPERM`: `kernel.rpal_disabled` is set;
+/// `EOPNOTSUPP`: the CPU lacks FSGSBASE, or protection keys and the caller insists on them, or
+/// this is a Xen PV guest; and the errors of [`uapi::read`].
+pub(crate) fn arm(addr: usize, size: usize) -> Result {
+    let arg: uapi::Arm = uapi::read(addr, size)?;
+    if arg.flags & !(UNPROTECTED | DISARM) != 0 || arg.reserved != 0 {
+        return Err(EINVAL);
+    }
+    if arg.flags & DISARM != 0 {
+        if arg.flags != DISARM {
+            return Err(EINVAL);
+        }
+        set_armed(0);
+        return Ok(());
+    }
+    if crate::disabled() {
+        return Err(EPERM);
+    }
+    let unprotected = arg.flags & UNPROTECTED != 0;
+    if !arch::has_fsgsbase() || arch::is_xen_pv() || !(arch::has_pku() || unprotected) {
+        return Err(EOPNOTSUPP);
+    }
+    // CAST: one known flag, in the low bits.
+    set_armed(ACTIVE | arg.flags as u8);
+    Ok(())
+}
+
+fn armed() -> u8 {
+    // SAFETY: the field is the current task's own.
+    unsafe { (*Task::current_raw()).rpal.arm }
+}
+
+fn set_armed(value: u8) {
+    // SAFETY: the field is the current task's own.
+    unsafe { (*Task::current_raw()).rpal.arm = value }
+}
+
+/// Can the image live in a slot?
+///
+/// `EOPNOTSUPP`: no position-independent 64-bit ELF image; `EPERM`: it runs with more privileges
+/// than its caller.
+///
+/// # Safety
+///
+/// `bprm` is the binary that the current task executes.
+unsafe fn check(bprm: *mut bindings::linux_binprm) -> Result {
+    // SAFETY: by the contract; the buffer is larger than a header.
+    let (elf, secure) = unsafe {
+        (
+            bindings::rpal_elf_header(bprm).read_unaligned(),
+            (*bprm).secureexec() != 0,
+        )
+    };
+    let magic = elf.e_ident.first_chunk::<5>() == Some(&[0x7f, b'E', b'L', b'F', 2]);
+    if !magic
+        || u32::from(elf.e_machine) != bindings::EM_X86_64
+        || u32::from(elf.e_type) != bindings::ET_DYN
+    {
+        // Not ENOEXEC: a shell would take the file for a script.
+        return Err(EOPNOTSUPP);
+    }
+    if secure {
+        return Err(EPERM);
+    }
+    Ok(())
+}
+
+/// Takes slot and key, and prepares the address space that `execve` will switch to.
+///
+/// # Safety
+///
+/// As for [`check`], before the point of no return.
+unsafe fn place(bprm: *mut bindings::linux_binprm) -> Result {
+    // SAFETY: by the contract.
+    unsafe { check(bprm) }?;
+    let unprotected = u64::from(armed()) & UNPROTECTED != 0;
+    // SAFETY: `bprm->mm` has a reference, and so has the copy.
+    let mm: ARef<Mm> = unsafe { Mm::from_raw((*bprm).mm) }.into();
+    let task: ARef<Task> = ARef::from(&**kernel::current!());
+    // SAFETY: always safe to call.
+    let uid = unsafe { bindings::rpal_current_uid() }.val;
+    let (slot, key) = REGISTRY.lock().take(uid, !unprotected)?;
+    let pkru = keys::pkru_for(key);
+    let made = Service::new(slot, key, pkru, unprotected, uid, mm, task).and_then(|service| {
+        // SAFETY: a new service; `bprm` keeps the address space in use.
+        unsafe { Subscription::register(&service) }?;
+        Ok(service)
+    });
+    let service = match made {
+        Ok(service) => service,
+        Err(e) => {
+            REGISTRY.lock().give_back(slot, key);
+            return Err(e);
+        }
+    };
+    REGISTRY.lock().insert(service.clone());
+    // From here on the notifier gives everything back when the address space goes, be it that
+    // `execve` fails.
+    // SAFETY: by the contract, and the reference goes to the mm.
+    unsafe {
+        placement::prepare(
+            (*bprm).mm,
+            slot,
+            key.number(),
+            pkru,
+            Arc::into_raw(service).cast_mut().cast(),
+        )
+    };
+    Ok(())
+}
+
+/// `begin_new_exec()`, before the point of no return. May sleep.
+///
+/// # Safety
+///
+/// `bprm` is the binary that the current task executes.
+#[no_mangle]
+unsafe extern "C" fn __rpal_exec(bprm: *mut bindings::linux_binprm) -> kernel::ffi::c_int {
+    if armed() & ACTIVE != 0 {
+        // SAFETY: by the contract.
+        if let Err(e) = unsafe { place(bprm) } {
+            // The notifier's registration gives up at any signal; the whole call starts again.
+            return if e == EINTR {
+                ERESTARTNOINTR.to_errno()
+            } else {
+                e.to_errno()
+            };
+        }
+        set_armed(0);
+    }
+    // A thread of the old image is no thread of the new one.
+    thread::leave();
+    0
+}
+
+/// `arch_setup_additional_pages()` of a service: maps the control area, which is also what keeps
+/// the slot's top-level table from being freed under the peers, and the gate.
+///
+/// # Safety
+///
+/// `mm` is the current address space, and a service's.
+#[no_mangle]
+unsafe extern "C" fn __rpal_map_service(mm: *mut bindings::mm_struct) -> kernel::ffi::c_int {
+    let map = || -> Result {
+        let service = Service::current()?;
+        // SAFETY: by the contract.
+        let guard = unsafe { WriteGuard::new(Mm::from_raw(mm)) }?;
+        let start = service.area_addr.0;
+        guard
+            .install(
+                start,
+                AREA_SIZE,
+                flags::READ
+                    | flags::WRITE
+                    | flags::MAYREAD
+                    | flags::MAYWRITE
+                    | flags::PFNMAP
+                    | flags::IO,
+                0,
+                service.clone(),
+            )?
+            .insert(start, AREA_SIZE, service.area.pfn())?;
+        let gate = gate::page()?;
+        guard
+            .install(
+                gate.base,
+                PAGE_SIZE,
+                flags::READ
+                    | flags::EXEC
+                    | flags::MAYREAD
+                    | flags::MAYEXEC
+                    | flags::PFNMAP
+                    | flags::IO,
+                0,
+                service.clone(),
+            )?
+            .insert(gate.base, PAGE_SIZE, gate.pfn)?;
+        Ok(())
+    };
+    debug_assert!(NonNull::new(mm).is_some());
+    map().map_or_else(|e| e.to_errno(), |()| 0)
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! All services of the system, and the lock that orders what concerns two of them.
+//!
+//! # Lock order
+//!
+//! 1. [`REGISTRY`] (mutex): attach, detach, the end of either side
+//! 2. `mmap_lock` of the attaching service (write)
+//! 3. `Service::windows`, `Service::holders`, `Service::threads` (spinlocks, never two at a time)
+//!
+//! Apart from these: the receiver's lock `Thread::inner`, inside it `Ticket::state`. A window
+//! fault holds the peer's `mmap_lock` (read) and no other lock. Nothing here is ever taken with
+//! interrupts off, since a flush waits for other CPUs with `Service::holders` held.
+
+use crate::{
+    keys::{
+        Key,
+        KeyPool, //
+    },
+    placement,
+    service::Service,
+    slots::{
+        Slot,
+        SlotError,
+        Slots, //
+    }, //
+};
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+
+/// Protection keys 8 to 15. The lower ones are what `pkey_alloc()` hands out first.
+pub(crate) const KEY_MASK: u16 = 0xff00;
+
+/// Services of one user.
+const SERVICES_PER_UID: usize = 128;
+
+/// What [`REGISTRY`] guards.
+pub(crate) struct Registry {
+    slots: Slots,
+    keys: KeyPool,
+    services: [Option<Arc<Service>>; 256],
+}
+
+kernel::sync::global_lock! {
+    // SAFETY: initialised by the module's init, before any service can be armed.
+    pub(crate) unsafe(uninit) static REGISTRY: Mutex<Registry> = Registry {
+        slots: Slots::new(),
+        keys: placement::key_pool(),
+        services: [const { None }; 256],
+    };
+}
+
+impl Registry {
+    /// Takes a slot, and a key if `protect`.
+    ///
+    /// `EAGAIN`: the user has too many services; `ENOSPC`: no slot is free.
+    pub(crate) fn take(&mut self, uid: u32, protect: bool) -> Result<(Slot, Key)> {
+        let slot = match self.slots.alloc(uid, SERVICES_PER_UID) {
+            Ok(slot) => slot,
+            Err(SlotError::UidLimit) => return Err(EAGAIN),
+            Err(SlotError::Full) => return Err(ENOSPC),
+        };
+        let key = if protect { self.keys.alloc() } else { None };
+        Ok((slot, key.unwrap_or(Key::DEFAULT)))
+    }
+
+    /// Gives slot and key back. Every top-level entry that showed the slot is cleared.
+    pub(crate) fn give_back(&mut self, slot: Slot, key: Key) -> Option<Arc<Service>> {
+        self.slots.free(slot);
+        if key != Key::DEFAULT {
+            self.keys.free(key);
+        }
+        self.services
+            .get_mut(usize::from(slot.number()))
+            .and_then(Option::take)
+    }
+
+    /// Enters a service in the list.
+    pub(crate) fn insert(&mut self, service: Arc<Service>) {
+        if let Some(entry) = self.services.get_mut(usize::from(service.place.number())) {
+            *entry = Some(service);
+        }
+    }
+
+    /// All services that live.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Service>> {
+        self.services.iter().flatten()
+    }
+}

@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A service: a process that lives in a slot.
+
+use crate::{
+    ctl::{
+        Area,
+        AreaAddr, //
+    },
+    keys::Key,
+    notifier::Subscription,
+    slots::Slot,
+    thread::Thread,
+    window::Window, //
+};
+use kernel::{
+    mm::Mm,
+    new_spinlock,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        atomic::{
+            ordering::{
+                Acquire,
+                Release, //
+            },
+            Atomic, //
+        },
+        Arc,
+        ArcBorrow,
+        SpinLock, //
+    },
+    task::Task, //
+};
+
+/// A process that lives in a slot, from the `execve` that put it there on. Outlives the process
+/// as long as a peer or a descriptor refers to it.
+#[pin_data]
+pub(crate) struct Service {
+    /// The slot. Not named so: `pin_init!` has a variable of that name.
+    pub(crate) place: Slot,
+    pub(crate) key: Key,
+    pub(crate) pkru: u32,
+    pub(crate) unprotected: bool,
+    pub(crate) uid: u32,
+    /// The address space; nobody but its users keeps it alive.
+    pub(crate) mm: ARef<Mm>,
+    /// The task that called `execve`: whose credentials the service has.
+    pub(crate) task: ARef<Task>,
+    pub(crate) area: Area,
+    pub(crate) area_addr: AreaAddr,
+    #[pin]
+    pub(crate) subscription: Subscription,
+    /// Set under the registry's lock when the address space goes; no attach after that.
+    dead: Atomic<u32>,
+    /// Peers that this service sees, by their slot. Changed under the registry's lock.
+    #[pin]
+    windows: SpinLock<KVec<Option<Arc<Window>>>>,
+    /// Windows of others onto this service. Changed under the registry's lock.
+    #[pin]
+    holders: SpinLock<KVec<Arc<Window>>>,
+    #[pin]
+    threads: SpinLock<KVec<Option<Arc<Thread>>>>,
+}
+
+fn table<T>() -> Result<KVec<Option<T>>> {
+    let mut v = KVec::with_capacity(256, GFP_KERNEL_ACCOUNT)?;
+    for _ in 0..256 {
+        v.push(None, GFP_KERNEL)?;
+    }
+    Ok(v)
+}
+
+use kernel::alloc::Flags;
+/// Charged to the memory cgroup of who asks.
+const GFP_KERNEL_ACCOUNT: Flags = kernel::alloc::flags::GFP_KERNEL_ACCOUNT;
+
+impl Service {
+    /// A service for the address space that `execve` is about to switch to. May sleep.
+    pub(crate) fn new(
+        home: Slot,
+        key: Key,
+        pkru: u32,
+        unprotected: bool,
+        uid: u32,
+        mm: ARef<Mm>,
+        task: ARef<Task>,
+    ) -> Result<Arc<Self>> {
+        let area = Area::new()?;
+        let windows = table()?;
+        let threads = table()?;
+        Arc::pin_init(
+            pin_init!(Self {
+                place: home,
+                key,
+                pkru,
+                unprotected,
+                uid,
+                mm,
+                task,
+                area,
+                area_addr: crate::ctl::area_addr(home),
+                subscription <- Subscription::new(),
+                dead: Atomic::new(0),
+                windows <- new_spinlock!(windows, "rpal_windows"),
+                holders <- new_spinlock!(KVec::new(), "rpal_holders"),
+                threads <- new_spinlock!(threads, "rpal_threads"),
+            }),
+            GFP_KERNEL_ACCOUNT,
+        )
+    }
+
+    /// The service that the current task lives in.
+    ///
+    /// `ENXIO`: it lives in none.
+    pub(crate) fn current() -> Result<Arc<Service>> {
+        // SAFETY: `current->mm` does not change under the current task, and while it has a user
+        // the pointer is either NULL or an `Arc` that the mm owns.
+        unsafe {
+            let mm = (*Task::current_raw()).mm;
+            if mm.is_null() {
+                return Err(ENXIO);
+            }
+            let ptr = (*mm).__bindgen_anon_1.context.rpal.service;
+            if ptr.is_null() {
+                return Err(ENXIO);
+            }
+            Ok(ArcBorrow::from_raw(ptr.cast::<Service>()).into())
+        }
+    }
+
+    /// Has the address space gone?
+    pub(crate) fn is_dead(&self) -> bool {
+        // Pairs with the release in `die`.
+        self.dead.load(Acquire) != 0
+    }
+
+    /// No attach after this. Under the registry's lock.
+    pub(crate) fn die(&self) {
+        self.dead.store(1, Release);
+    }
+
+    /// The window onto the service in `slot`, whatever state it is in.
+    pub(crate) fn window(&self, slot: u8) -> Option<Arc<Window>> {
+        self.windows.lock().get(usize::from(slot))?.clone()
+    }
+
+    /// Replaces the window for `slot`.
+    pub(crate) fn set_window(&self, slot: Slot, window: Option<Arc<Window>>) {
+        let mut window = window;
+        let mut windows = self.windows.lock();
+        if let Some(entry) = windows.get_mut(usize::from(slot.number())) {
+            core::mem::swap(entry, &mut window);
+        }
+        drop(windows);
+        // The old one goes here, after the lock.
+        drop(window);
+    }
+
+    /// Enters a window onto this service. Under the registry's lock; may sleep.
+    pub(crate) fn add_holder(&self, window: Arc<Window>) -> Result {
+        let mut next = KVec::with_capacity(self.holders.lock().len() + 1, GFP_KERNEL_ACCOUNT)?;
+        let mut holders = self.holders.lock();
+        for w in holders.drain_all() {
+            next.push_within_capacity(w).map_err(|_| ENOMEM)?;
+        }
+        next.push_within_capacity(window).map_err(|_| ENOMEM)?;
+        core::mem::swap(&mut *holders, &mut next);
+        drop(holders);
+        Ok(())
+    }
+
+    /// Removes a window onto this service. Under the registry's lock.
+    pub(crate) fn remove_holder(&self, window: &Arc<Window>) {
+        let mut holders = self.holders.lock();
+        let mut found = None;
+        if let Some(i) = holders.iter().position(|w| Arc::ptr_eq(w, window)) {
+            found = holders.remove(i).ok();
+        }
+        drop(holders);
+        drop(found);
+    }
+
+    /// The `i`-th window onto this service.
+    pub(crate) fn holder(&self, i: usize) -> Option<Arc<Window>> {
+        self.holders.lock().get(i).cloned()
+    }
+
+    /// Calls `f` for each window onto this service, which may not sleep.
+    pub(crate) fn for_each_holder(&self, mut f: impl FnMut(&Window)) {
+        for w in self.holders.lock().iter() {
+            f(w);
+        }
+    }
+
+    /// The thread registered at `index`.
+    pub(crate) fn thread(&self, index: u8) -> Option<Arc<Thread>> {
+        self.threads.lock().get(usize::from(index))?.clone()
+    }
+
+    /// Registers the thread that `make` makes for a free index.
+    ///
+    /// `ENOSPC`: there is none; `EBUSY`: `clash` is true of a registered thread.
+    pub(crate) fn add_thread(
+        &self,
+        clash: impl Fn(&Thread) -> bool,
+        make: impl Fn(u8) -> Result<Arc<Thread>>,
+    ) -> Result<Arc<Thread>> {
+        let free = |t: &KVec<Option<Arc<Thread>>>| -> Result<u8> {
+            if t.iter().flatten().any(|t| clash(t)) {
+                return Err(EBUSY);
+            }
+            let i = t.iter().position(Option::is_none).ok_or(ENOSPC)?;
+            u8::try_from(i).map_err(|_| ENOSPC)
+        };
+        loop {
+            let index = free(&self.threads.lock())?;
+            // Allocates, so outside the lock; if somebody was faster, again.
+            let thread = make(index)?;
+            let mut threads = self.threads.lock();
+            if free(&threads)? == index {
+                if let Some(entry) = threads.get_mut(usize::from(index)) {
+                    *entry = Some(thread.clone());
+                    return Ok(thread);
+                }
+            }
+        }
+    }
+
+    /// Takes a thread out of the list.
+    pub(crate) fn remove_thread(&self, index: u8) {
+        let taken = self
+            .threads
+            .lock()
+            .get_mut(usize::from(index))
+            .and_then(Option::take);
+        drop(taken);
+    }
+
+    /// Kicks every registered thread, and waits until no CPU runs user code of the service that
+    /// has not passed the exit loop since. May sleep.
+    pub(crate) fn kick_all(&self) {
+        for index in 0..=u8::MAX {
+            if let Some(thread) = self.thread(index) {
+                crate::task::kick(&thread.task);
+            }
+        }
+        crate::task::sync_cpus(&self.mm);
+    }
+
+    /// The registered thread of a peer whose control block is at `addr`.
+    ///
+    /// `ENOTCONN`: no such peer is attached; `EPIPE`: it is dead; `ESRCH`: no thread is there.
+    pub(crate) fn peer_thread(&self, addr: usize) -> Result<Arc<Thread>> {
+        let slot = Slot::of_addr(addr).ok_or(ENOTCONN)?;
+        let window = self.window(slot.number()).ok_or(ENOTCONN)?;
+        if window.peer.is_dead() {
+            return Err(EPIPE);
+        }
+        if !window.is_linked() {
+            return Err(ENOTCONN);
+        }
+        let index = window.peer.area_addr.index(addr).ok_or(ESRCH)?;
+        window.peer.thread(index).ok_or(ESRCH)
+    }
+
+    /// As [`Self::peer_thread`], even if the window was closed.
+    pub(crate) fn former_peer_thread(&self, addr: usize) -> Option<Arc<Thread>> {
+        let window = self.window(Slot::of_addr(addr)?.number())?;
+        window.peer.thread(window.peer.area_addr.index(addr)?)
+    }
+
+    /// How many threads and windows there are, for the listings.
+    pub(crate) fn counts(&self) -> (usize, usize, usize) {
+        let threads = self.threads.lock().iter().flatten().count();
+        let windows = self.windows.lock().iter().flatten().count();
+        let holders = self.holders.lock().len();
+        (threads, windows, holders)
+    }
+
+    /// Takes the reference that the address space has.
+    ///
+    /// # Safety
+    ///
+    /// Only once, when the address space has no user any more.
+    pub(crate) unsafe fn take_from_mm(&self) -> Option<Arc<Service>> {
+        // SAFETY: without users nobody reads the field.
+        unsafe {
+            let context = &mut (*self.mm.as_raw()).__bindgen_anon_1.context;
+            let ptr = core::mem::replace(&mut context.rpal.service, core::ptr::null_mut());
+            if ptr.is_null() {
+                return None;
+            }
+            Some(Arc::from_raw(ptr.cast::<Service>()))
+        }
+    }
+}

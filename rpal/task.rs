@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Sleeping, waking and interrupting tasks.
+//!
+//! A task that waits sets its state under the lock that guards what it waits for, drops the lock
+//! and calls [`schedule`]; who changes that does so under the lock, and wakes it afterwards. So
+//! no wake-up is lost, and there is no wait queue to be kept.
+
+use kernel::{
+    bindings,
+    mm::Mm,
+    sync::barrier,
+    task::Task, //
+};
+
+/// How to sleep.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sleep {
+    /// Any signal ends it. Not freezable: a frozen receiver could still be borrowed.
+    Interruptible,
+    /// A fatal signal ends it.
+    Killable,
+}
+
+/// Announces the sleep; the task keeps running until it calls [`schedule`].
+pub(crate) fn prepare(sleep: Sleep) {
+    let state = match sleep {
+        Sleep::Interruptible => bindings::TASK_INTERRUPTIBLE,
+        Sleep::Killable => bindings::TASK_WAKEKILL | bindings::TASK_UNINTERRUPTIBLE,
+    };
+    // SAFETY: the state is the current task's own.
+    unsafe { bindings::rpal_set_current_state(state) }
+}
+
+/// Takes an announced sleep back.
+pub(crate) fn cancel() {
+    // SAFETY: the state is the current task's own.
+    unsafe { bindings::rpal_set_current_state(bindings::TASK_RUNNING) }
+}
+
+/// Sleeps as announced, at most `jiffies` if given. Returns what is left of them.
+pub(crate) fn schedule(jiffies: Option<usize>) -> Option<usize> {
+    // SAFETY: called from process context without a lock held.
+    unsafe {
+        match jiffies {
+            None => {
+                bindings::schedule();
+                None
+            }
+            // CAST: limited to what a signed long holds.
+            Some(j) => Some(
+                bindings::schedule_timeout(j.min(isize::MAX as usize - 1) as isize).max(0)
+                    as usize,
+            ),
+        }
+    }
+}
+
+/// Is a signal pending that the task will not survive?
+pub(crate) fn fatal_signal_pending(task: &Task) -> bool {
+    // SAFETY: always safe to call on a valid task.
+    unsafe { bindings::fatal_signal_pending(task.as_ptr()) != 0 }
+}
+
+/// Makes `task` pass through the exit loop, as soon as possible, without a signal.
+pub(crate) fn kick(task: &Task) {
+    // SAFETY: `task` is valid, and not a kernel thread.
+    unsafe { bindings::set_notify_resume(task.as_ptr()) }
+}
+
+/// Waits until every CPU that may run user code of `mm` has been in the kernel.
+///
+/// With the kicks that come first, no such CPU executes another user instruction without going
+/// through the exit loop. Must be called with interrupts on. The barrier that orders the kicks
+/// before the mask is read pairs with the one in `switch_mm()`, between the mask and CR3.
+pub(crate) fn sync_cpus(mm: &Mm) {
+    extern "C" fn nop(_: *mut kernel::ffi::c_void) {}
+    barrier::smp_mb(barrier::Full);
+    // SAFETY: the mask lives as long as `mm`; the callback touches nothing.
+    unsafe {
+        bindings::on_each_cpu_cond_mask(
+            None,
+            Some(nop),
+            core::ptr::null_mut(),
+            true,
+            bindings::mm_cpumask(mm.as_raw()),
+        )
+    }
+}
+
+/// Sets or clears the bit that brings all system calls of the current task to our hook.
+pub(crate) fn hook_syscalls(on: bool) {
+    // SAFETY: the bit is the current task's own.
+    unsafe {
+        if on {
+            bindings::rpal_set_syscall_work()
+        } else {
+            bindings::rpal_clear_syscall_work()
+        }
+    }
+}
+
+/// Takes a uprobe's work back: the task that meets the probe will raise it again.
+pub(crate) fn clear_uprobe() {
+    // SAFETY: the flag is the current task's own.
+    unsafe { bindings::rpal_clear_uprobe() }
+}
+
+/// Ends an accident: the current task gets a SIGSEGV that it can't ignore.
+pub(crate) fn force_segv() {
+    // SAFETY: always safe to call in process context.
+    unsafe { bindings::force_sig(bindings::SIGSEGV as _) }
+}

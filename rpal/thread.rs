@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A registered thread: caller, receiver, or both.
+
+use crate::{
+    arch::{
+        self,
+        Context, //
+    },
+    ctl::Ctl,
+    lease::{
+        Kill,
+        Lease,
+        Owner, //
+    },
+    service::Service,
+    slots::SLOT_SHIFT,
+    task,
+    ticket::Ticket,
+    uapi, //
+};
+use kernel::{
+    bindings,
+    new_spinlock,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        atomic::{
+            ordering::Relaxed,
+            Atomic, //
+        },
+        Arc,
+        SpinLock, //
+    },
+    task::Task, //
+};
+
+/// What a parked receiver's calls start with; the kernel's own copy.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Park {
+    pub(crate) fsbase: u64,
+    pub(crate) sp: u64,
+    pub(crate) ip: u64,
+    pub(crate) cookie: u64,
+    /// As given to `rpal_wait`, in nanoseconds.
+    pub(crate) timeout: u64,
+}
+
+/// What the receiver's lock guards.
+pub(crate) struct Inner {
+    pub(crate) lease: Lease,
+    pub(crate) park: Park,
+    /// The context that was handed over, while the lease is granted. The FPU state that belongs
+    /// to it is in the task.
+    pub(crate) context: Context,
+    /// Whom the receiver's own task will answer.
+    pub(crate) ticket: Option<Arc<Ticket>>,
+    /// Calls that wait for the receiver to park.
+    pub(crate) queue: KVec<Arc<Ticket>>,
+}
+
+/// A thread that has registered. It does so for itself, and only for itself: `rpal.thread` of its
+/// task owns one reference, the service's list the other.
+#[pin_data]
+pub(crate) struct Thread {
+    pub(crate) service: Arc<Service>,
+    pub(crate) owner: Owner,
+    pub(crate) task: ARef<Task>,
+    /// FS base at registration; `arch_prctl` can't change it any more.
+    pub(crate) fsbase: u64,
+    /// PKRU at registration.
+    pub(crate) pkru: u32,
+    next_ticket: Atomic<u64>,
+    /// The receiver's lock; see `rpal/registry.rs` for the order.
+    #[pin]
+    pub(crate) inner: SpinLock<Inner>,
+    /// Calls of this thread that are not answered.
+    #[pin]
+    tickets: SpinLock<KVec<Arc<Ticket>>>,
+}
+
+impl Thread {
+    /// The current task's registration.
+    ///
+    /// `ENXIO`: it has none.
+    pub(crate) fn current() -> Result<Arc<Thread>> {
+        let ptr = Self::current_raw();
+        if ptr.is_null() {
+            return Err(ENXIO);
+        }
+        // SAFETY: the field is the current task's own, and owns a reference.
+        Ok(unsafe { kernel::sync::ArcBorrow::from_raw(ptr) }.into())
+    }
+
+    fn current_raw() -> *const Thread {
+        // SAFETY: the field is the current task's own.
+        unsafe { (*Task::current_raw()).rpal.thread.cast_const().cast() }
+    }
+
+    /// Gives `f` the current task's registration, without a reference of its own.
+    pub(crate) fn with_current<T>(f: impl FnOnce(&Thread) -> T) -> Option<T> {
+        let ptr = Self::current_raw();
+        if ptr.is_null() {
+            return None;
+        }
+        // SAFETY: the field owns a reference, and only the current task gives it up.
+        Some(f(unsafe { &*ptr }))
+    }
+
+    /// The control block.
+    pub(crate) fn ctl(&self) -> &Ctl {
+        self.service.area.ctl(self.owner.index())
+    }
+
+    /// Makes a ticket and notes it. May sleep.
+    pub(crate) fn new_ticket(
+        &self,
+        args: [u64; 4],
+        pkru: u32,
+        state: crate::ticket::State,
+    ) -> Result<Arc<Ticket>> {
+        let id = self.next_ticket.load(Relaxed).wrapping_add(1);
+        self.next_ticket.store(id, Relaxed);
+        let ticket = Ticket::new(id, args, pkru, state)?;
+        let mut tickets = self.tickets.lock();
+        // Bounded by how deep signal handlers nest.
+        tickets.push(ticket.clone(), GFP_ATOMIC)?;
+        drop(tickets);
+        Ok(ticket)
+    }
+
+    /// The ticket with this number.
+    pub(crate) fn ticket(&self, id: u64) -> Option<Arc<Ticket>> {
+        self.tickets.lock().iter().find(|t| t.id == id).cloned()
+    }
+
+    /// Forgets a ticket.
+    pub(crate) fn drop_ticket(&self, id: u64) {
+        let mut found = None;
+        let mut tickets = self.tickets.lock();
+        if let Some(i) = tickets.iter().position(|t| t.id == id) {
+            found = tickets.remove(i).ok();
+        }
+        drop(tickets);
+        drop(found);
+    }
+
+    /// The receiver goes: nobody may run its context after this, and nobody waits for it in
+    /// vain. Sleeps.
+    pub(crate) fn die(&self) {
+        let mut inner = self.inner.lock();
+        let kill = inner.lease.kill(self.ctl());
+        let ticket = inner.ticket.take();
+        let mut queue = KVec::new();
+        core::mem::swap(&mut queue, &mut inner.queue);
+        drop(inner);
+        if kill == Kill::Evict {
+            self.evict();
+        }
+        for t in &ticket {
+            t.complete(EPIPE.to_errno().into());
+        }
+        for t in &queue {
+            t.complete(EPIPE.to_errno().into());
+        }
+    }
+
+    /// Brings every thread that may run this one's context into the kernel, and waits until none
+    /// of them executes user code of it any more.
+    fn evict(&self) {
+        crate::stats::EVICT.inc();
+        let mut i = 0;
+        while let Some(window) = self.service.holder(i) {
+            window.holder.kick_all();
+            i += 1;
+        }
+    }
+}
+
+/// `rpal_thread(2)`.
+///
+/// `EINVAL`: unknown flags, `reserved` is not zero, the FS base is 0 or outside the slot, or the
+/// GS base is not 0; `ENXIO`: no service; `EEXIST`: registered already; `ENOENT`: not registered;
+/// `ENOSPC`: too many threads; `EBUSY`: the FS base is a registered thread's; `EFAULT`, and the
+/// errors of [`uapi::read`].
+pub(crate) fn control(addr: usize, size: usize) -> Result {
+    const UNREGISTER: u64 = bindings::RPAL_THREAD_UNREGISTER as u64;
+
+    let mut arg: uapi::ThreadInfo = uapi::read(addr, size)?;
+    if arg.flags & !UNREGISTER != 0 || arg.reserved != 0 {
+        return Err(EINVAL);
+    }
+    let service = Service::current()?;
+    if arg.flags & UNREGISTER != 0 {
+        Thread::current().map_err(|_| ENOENT)?;
+        leave();
+        return Ok(());
+    }
+    if Thread::current().is_ok() {
+        return Err(EEXIST);
+    }
+    let thread = register(&service)?;
+    arg.index = thread.owner.index().into();
+    arg.ctl = service.area_addr.ctl(thread.owner.index()) as u64;
+    uapi::write(addr, size, &arg).inspect_err(|_| leave())
+}
+
+fn register(service: &Arc<Service>) -> Result<Arc<Thread>> {
+    let fsbase = arch::fsbase();
+    if fsbase >> SLOT_SHIFT != u64::from(service.place.number()) || arch::gsbase() != 0 {
+        return Err(EINVAL);
+    }
+    arch::leave_rseq()?;
+    let pkru = arch::pkru();
+    let thread = service.add_thread(
+        |t| t.fsbase == fsbase,
+        |index| {
+            let owner = Owner::new(service.place.number(), index).ok_or(EINVAL)?;
+            Arc::pin_init(
+                pin_init!(Thread {
+                    service: service.clone(),
+                    owner,
+                    task: ARef::from(&**kernel::current!()),
+                    fsbase,
+                    pkru,
+                    next_ticket: Atomic::new(0),
+                    inner <- new_spinlock!(
+                        Inner {
+                            lease: Lease::new(),
+                            park: Park::default(),
+                            context: Context::default(),
+                            ticket: None,
+                            queue: KVec::new(),
+                        },
+                        "rpal_receiver"
+                    ),
+                    tickets <- new_spinlock!(KVec::new(), "rpal_tickets"),
+                }),
+                kernel::alloc::flags::GFP_KERNEL_ACCOUNT,
+            )
+        },
+    )?;
+    thread.ctl().init(thread.owner, fsbase, pkru);
+    // SAFETY: the field is the current task's own, and NULL.
+    unsafe {
+        (*Task::current_raw()).rpal.thread = Arc::into_raw(thread.clone()).cast_mut().cast()
+    };
+    task::hook_syscalls(true);
+    Ok(thread)
+}
+
+/// The current task is no registered thread any more. Nothing if it was none. Sleeps.
+pub(crate) fn leave() {
+    let Ok(thread) = Thread::current() else {
+        return;
+    };
+    crate::handover::drop_claim(&thread);
+    thread.die();
+    let mut tickets = KVec::new();
+    core::mem::swap(&mut tickets, &mut thread.tickets.lock());
+    for t in &tickets {
+        t.cancel();
+    }
+    task::hook_syscalls(false);
+    thread.service.remove_thread(thread.owner.index());
+    // SAFETY: the field is the current task's own; the reference was made by `register`.
+    unsafe {
+        let rpal = &mut (*Task::current_raw()).rpal;
+        rpal.latched = 0;
+        let ptr = core::mem::replace(&mut rpal.thread, core::ptr::null_mut());
+        drop(Arc::from_raw(ptr.cast_const().cast::<Thread>()));
+    }
+}
+
+/// `do_exit()` of a registered thread.
+#[no_mangle]
+extern "C" fn __rpal_thread_gone() {
+    leave();
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A ticket: a caller's claim to the answer of one call that its own task does not run.
+
+use crate::task;
+use kernel::{
+    new_spinlock,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        Arc,
+        SpinLock, //
+    },
+    task::Task, //
+};
+
+/// How far a call is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Not begun: the receiver is busy.
+    Queued,
+    /// The receiver has it.
+    Granted,
+    /// The answer, or a negative errno.
+    Done(i64),
+    /// The caller does not want it any more.
+    Cancelled,
+}
+
+/// One call.
+#[pin_data]
+pub(crate) struct Ticket {
+    /// Names it among the tickets of its caller.
+    pub(crate) id: u64,
+    /// Arguments for the receiver's function, and the PKRU that the caller allows; only used if
+    /// the call was not begun in user mode.
+    pub(crate) args: [u64; 4],
+    pub(crate) pkru: u32,
+    caller: ARef<Task>,
+    #[pin]
+    state: SpinLock<State>,
+}
+
+impl Ticket {
+    /// A ticket of the current task. May sleep.
+    pub(crate) fn new(id: u64, args: [u64; 4], pkru: u32, state: State) -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                id,
+                args,
+                pkru,
+                caller: ARef::from(&**kernel::current!()),
+                state <- new_spinlock!(state, "rpal_ticket"),
+            }),
+            kernel::alloc::flags::GFP_KERNEL_ACCOUNT,
+        )
+    }
+
+    /// Does the caller still want it?
+    pub(crate) fn is_wanted(&self) -> bool {
+        *self.state.lock() == State::Queued
+    }
+
+    /// The receiver takes it: true unless the caller has cancelled it.
+    pub(crate) fn grant(&self) -> bool {
+        let mut state = self.state.lock();
+        if *state != State::Queued {
+            return false;
+        }
+        *state = State::Granted;
+        true
+    }
+
+    /// Ends it and wakes the caller.
+    pub(crate) fn complete(&self, result: i64) {
+        let mut state = self.state.lock();
+        if matches!(*state, State::Queued | State::Granted) {
+            *state = State::Done(result);
+        }
+        drop(state);
+        self.caller.wake_up();
+    }
+
+    /// The caller goes.
+    pub(crate) fn cancel(&self) {
+        *self.state.lock() = State::Cancelled;
+    }
+
+    /// Waits for the end. Only the caller does. Sleeps.
+    ///
+    /// `EAGAIN`: a signal came before the call was begun, and the ticket is cancelled;
+    /// `EINTR`: one came later, and the ticket stays.
+    pub(crate) fn wait(&self) -> Result<i64> {
+        loop {
+            let mut state = self.state.lock();
+            match *state {
+                State::Done(result) => return Ok(result),
+                State::Cancelled => return Err(EAGAIN),
+                State::Queued | State::Granted => {}
+            }
+            if kernel::current!().signal_pending() {
+                if *state == State::Queued {
+                    *state = State::Cancelled;
+                    return Err(EAGAIN);
+                }
+                return Err(EINTR);
+            }
+            task::prepare(task::Sleep::Interruptible);
+            drop(state);
+            task::schedule(None);
+        }
+    }
+}

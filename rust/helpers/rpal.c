@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Inline functions and macros of x86 and mm that RPAL's Rust code calls.
+ */
+#ifdef CONFIG_RPAL
+
+#include <linux/binfmts.h>
+#include <linux/mm.h>
+#include <linux/mmu_notifier.h>
+#include <linux/pgalloc.h>
+#include <linux/pkeys.h>
+#include <linux/resume_user_mode.h>
+#include <linux/rpal.h>
+#include <linux/rseq.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/uaccess.h>
+#include <asm/fpu/api.h>
+#include <asm/fsgsbase.h>
+#include <asm/pkru.h>
+#include <asm/sighandling.h>
+#include <asm/syscall.h>
+
+/* Registers of the current task */
+
+__rust_helper struct pt_regs *rust_helper_current_pt_regs(void)
+{
+	return current_pt_regs();
+}
+
+__rust_helper unsigned long rust_helper_rpal_rdfsbase(void)
+{
+	return rdfsbase();
+}
+
+/* As arch_prctl(ARCH_SET_FS) for current, selector 0. */
+__rust_helper void rust_helper_rpal_wrfsbase(unsigned long fsbase)
+{
+	preempt_disable();
+	loadsegment(fs, 0);
+	wrfsbase(fsbase);
+	current->thread.fsindex = 0;
+	current->thread.fsbase = fsbase;
+	preempt_enable();
+}
+
+__rust_helper unsigned long rust_helper_rpal_gsbase(void)
+{
+	unsigned long base;
+
+	preempt_disable();
+	base = x86_gsbase_read_cpu_inactive();
+	preempt_enable();
+	return base;
+}
+
+__rust_helper u32 rust_helper_read_pkru(void)
+{
+	return read_pkru();
+}
+
+__rust_helper void rust_helper_write_pkru(u32 pkru)
+{
+	write_pkru(pkru);
+}
+
+/* Afterwards current's FPU registers are in memory and TIF_NEED_FPU_LOAD is set. */
+__rust_helper void rust_helper_rpal_fpu_sync(void)
+{
+	kernel_fpu_begin();
+	kernel_fpu_end();
+}
+
+__rust_helper void rust_helper_prevent_single_step_upon_eretu(struct pt_regs *regs)
+{
+	prevent_single_step_upon_eretu(regs);
+}
+
+__rust_helper bool rust_helper_in_ia32_syscall(void)
+{
+	return in_ia32_syscall();
+}
+
+__rust_helper void rust_helper_rpal_clear_compat(void)
+{
+	current_thread_info()->status &= ~TS_COMPAT;
+}
+
+__rust_helper bool rust_helper_rpal_cpu_has_fsgsbase(void)
+{
+	return boot_cpu_has(X86_FEATURE_FSGSBASE);
+}
+
+__rust_helper bool rust_helper_rpal_cpu_has_pku(void)
+{
+	return cpu_feature_enabled(X86_FEATURE_OSPKE);
+}
+
+__rust_helper bool rust_helper_rpal_is_xen_pv(void)
+{
+	return cpu_feature_enabled(X86_FEATURE_XENPV);
+}
+
+/* Leaves rseq; false if the user's area can't be written. */
+__rust_helper bool rust_helper_rpal_rseq_leave(void)
+{
+#ifdef CONFIG_RSEQ
+	struct rseq __user *rseq = current->rseq.usrptr;
+
+	if (!rseq)
+		return true;
+	if (put_user(0U, &rseq->cpu_id_start) ||
+	    put_user((u32)RSEQ_CPU_ID_UNINITIALIZED, &rseq->cpu_id))
+		return false;
+	rseq_reset(current);
+#endif
+	return true;
+}
+
+/* Tasks */
+
+__rust_helper void rust_helper_set_notify_resume(struct task_struct *task)
+{
+	set_notify_resume(task);
+}
+
+__rust_helper void rust_helper_rpal_set_current_state(unsigned int state)
+{
+	set_current_state(state);
+}
+
+__rust_helper int rust_helper_fatal_signal_pending(struct task_struct *task)
+{
+	return fatal_signal_pending(task);
+}
+
+__rust_helper void rust_helper_rpal_set_syscall_work(void)
+{
+	set_task_syscall_work(current, SYSCALL_RPAL);
+}
+
+__rust_helper void rust_helper_rpal_clear_syscall_work(void)
+{
+	clear_task_syscall_work(current, SYSCALL_RPAL);
+}
+
+__rust_helper void rust_helper_rpal_clear_uprobe(void)
+{
+	clear_thread_flag(TIF_UPROBE);
+}
+
+__rust_helper void rust_helper_rpal_no_restart(void)
+{
+	current->restart_block.fn = do_no_restart_syscall;
+}
+
+__rust_helper const struct cpumask *rust_helper_mm_cpumask(struct mm_struct *mm)
+{
+	return mm_cpumask(mm);
+}
+
+__rust_helper bool rust_helper_task_no_new_privs(struct task_struct *task)
+{
+	return task_no_new_privs(task);
+}
+
+__rust_helper unsigned long rust_helper_rpal_rlimit(unsigned int limit)
+{
+	return rlimit(limit);
+}
+
+__rust_helper const void *rust_helper_rpal_seccomp_filter(struct task_struct *task)
+{
+#ifdef CONFIG_SECCOMP_FILTER
+	return task->seccomp.filter;
+#else
+	return NULL;
+#endif
+}
+
+__rust_helper const struct cred *rust_helper_get_task_cred(struct task_struct *task)
+{
+	return get_task_cred(task);
+}
+
+/* Page tables */
+
+__rust_helper int rust_helper_mmap_write_lock_killable(struct mm_struct *mm)
+{
+	return mmap_write_lock_killable(mm);
+}
+
+__rust_helper int rust_helper_mmap_read_lock_killable(struct mm_struct *mm)
+{
+	return mmap_read_lock_killable(mm);
+}
+
+__rust_helper void rust_helper_mmap_write_unlock(struct mm_struct *mm)
+{
+	mmap_write_unlock(mm);
+}
+
+__rust_helper void rust_helper_mmap_write_lock(struct mm_struct *mm)
+{
+	mmap_write_lock(mm);
+}
+
+__rust_helper struct vm_area_struct *
+rust_helper_find_vma_intersection(struct mm_struct *mm, unsigned long start, unsigned long end)
+{
+	return find_vma_intersection(mm, start, end);
+}
+
+/*
+ * Puts @peer's table for the top-level entry of @addr below @mm's.
+ * p4d_populate() and not a copied entry: that would carry the NX bit with which
+ * page-table isolation poisons user entries in the kernel half.
+ */
+__rust_helper int rust_helper_rpal_p4d_link(struct mm_struct *mm, struct mm_struct *peer,
+					    unsigned long addr)
+{
+	pgd_t *pgd = pgd_offset(mm, addr);
+	pgd_t *peer_pgd = pgd_offset(peer, addr);
+	p4d_t *p4d, *peer_p4d;
+	int ret = 0;
+
+	if (pgd_none(*peer_pgd))
+		return -ENOENT;
+	peer_p4d = p4d_offset(peer_pgd, addr);
+	if (p4d_none(*peer_p4d))
+		return -ENOENT;
+	p4d = p4d_alloc(mm, pgd, addr);
+	if (!p4d)
+		return -ENOMEM;
+
+	spin_lock(&mm->page_table_lock);
+	if (p4d_none(*p4d))
+		p4d_populate(mm, p4d, p4d_pgtable(*peer_p4d));
+	else
+		ret = -EBUSY;
+	spin_unlock(&mm->page_table_lock);
+	return ret;
+}
+
+/* Takes the entry out again; the caller flushes. */
+__rust_helper void rust_helper_rpal_p4d_unlink(struct mm_struct *mm, unsigned long addr)
+{
+	p4d_t *p4d = p4d_offset(pgd_offset(mm, addr), addr);
+
+	spin_lock(&mm->page_table_lock);
+	p4d_clear(p4d);
+	spin_unlock(&mm->page_table_lock);
+}
+
+/* Replaces the protection key that mm->def_flags put on a new mapping. */
+__rust_helper void rust_helper_rpal_vma_set_pkey(struct vm_area_struct *vma, int pkey)
+{
+	vm_flags_clear(vma, ARCH_VM_PKEY_FLAGS);
+	vm_flags_set(vma, (vm_flags_t)pkey << VM_PKEY_SHIFT);
+	vma->vm_page_prot = vm_get_page_prot(vma->vm_flags);
+}
+
+__rust_helper void rust_helper_rpal_vma_unseal(struct vm_area_struct *vma)
+{
+	vm_flags_clear(vma, VM_SEALED);
+}
+
+__rust_helper void rust_helper_rpal_set_def_pkey(struct mm_struct *mm, int pkey)
+{
+	mm->def_flags |= (vm_flags_t)pkey << VM_PKEY_SHIFT;
+}
+
+__rust_helper void rust_helper_rpal_mmap_topdown(struct mm_struct *mm)
+{
+	mm_flags_set(MMF_TOPDOWN, mm);
+}
+
+/* Page structures too; pages count one by one. Outside of the bindings' view of tlbflush.h. */
+__rust_helper void rust_helper_rpal_flush_tlb(struct mm_struct *mm, unsigned long start,
+					      unsigned long end)
+{
+	flush_tlb_mm_range(mm, start, end, PAGE_SHIFT, true);
+}
+
+/* One locked instruction, ordered as such. */
+__rust_helper void rust_helper_rpal_lock_or(u64 *word, u64 bits)
+{
+	arch_atomic64_or(bits, (atomic64_t *)word);
+}
+
+__rust_helper void *rust_helper_rpal_page_address(struct page *page)
+{
+	return page_address(page);
+}
+
+__rust_helper kuid_t rust_helper_rpal_current_uid(void)
+{
+	return current_uid();
+}
+
+__rust_helper unsigned long rust_helper_page_to_pfn(struct page *page)
+{
+	return page_to_pfn(page);
+}
+
+__rust_helper struct page *rust_helper_rpal_alloc_pages(unsigned int order)
+{
+	return alloc_pages(GFP_KERNEL_ACCOUNT | __GFP_ZERO, order);
+}
+
+__rust_helper void rust_helper_mmap_assert_locked(struct mm_struct *mm)
+{
+	mmap_assert_locked(mm);
+}
+
+__rust_helper struct mem_cgroup *rust_helper_rpal_memcg_enter(struct mm_struct *mm,
+							      struct mem_cgroup **own)
+{
+	*own = get_mem_cgroup_from_mm(mm);
+	return set_active_memcg(*own);
+}
+
+__rust_helper void rust_helper_rpal_memcg_leave(struct mem_cgroup *old, struct mem_cgroup *own)
+{
+	set_active_memcg(old);
+	mem_cgroup_put(own);
+}
+
+__rust_helper void rust_helper_rpal_lock_mm_context(struct mm_struct *mm)
+{
+#ifdef CONFIG_ADDRESS_MASKING
+	set_bit(MM_CONTEXT_LOCK_LAM, &mm->context.flags);
+#endif
+}
+
+/* User copies */
+
+__rust_helper int rust_helper_copy_struct_from_user(void *dst, size_t ksize,
+						    const void __user *src, size_t usize)
+{
+	return copy_struct_from_user(dst, ksize, src, usize);
+}
+
+__rust_helper int rust_helper_copy_struct_to_user(void __user *dst, size_t usize,
+						  const void *src, size_t ksize)
+{
+	return copy_struct_to_user(dst, usize, src, ksize, NULL);
+}
+
+/* execve */
+
+__rust_helper struct elf64_hdr *rust_helper_rpal_elf_header(struct linux_binprm *bprm)
+{
+	return (struct elf64_hdr *)bprm->buf;
+}
+
+#endif /* CONFIG_RPAL */
