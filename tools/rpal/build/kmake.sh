@@ -37,6 +37,15 @@ lock_tree
 [[ -d $obj/kernel ]] || need_space 3
 
 # Fixed, so that nothing is built again for the clock's or the host's sake.
-exec "$HERE/enter" "${binds[@]}" make --no-print-directory -C "$SRC" O="$path" "LLVM=-$LLVM_MAJOR" -j"$JOBS" \
-	CC="ccache clang-$LLVM_MAJOR" \
-	KBUILD_BUILD_TIMESTAMP=@0 KBUILD_BUILD_USER=rpal KBUILD_BUILD_HOST=rpal "$@"
+kernel_make() {
+	"$HERE/enter" "${binds[@]}" make --no-print-directory -C "$SRC" O="$path" "LLVM=-$LLVM_MAJOR" -j"$JOBS" \
+		CC="ccache clang-$LLVM_MAJOR" \
+		KBUILD_BUILD_TIMESTAMP=@0 KBUILD_BUILD_USER=rpal KBUILD_BUILD_HOST=rpal "$@"
+}
+
+kernel_make "$@"
+if [[ " $* " == *" rust-analyzer "* ]]; then
+	# What is edited is the repository, not the copy that is compiled.
+	sed "s|$SRC/rpal/|$REPO/rpal/|g" "$path/rust-project.json" >"$BUILD/rust-project.json"
+	say DONE "build/rust-project.json"
+fi
