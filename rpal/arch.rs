@@ -40,18 +40,22 @@ pub(crate) const AX: usize = 8;
 /// touches until it returns there.
 pub(crate) struct Regs(*mut bindings::pt_regs);
 
-macro_rules! field {
-    ($get:ident, $set:ident, $f:ident) => {
+macro_rules! getters {
+    ($($get:ident),*) => {$(
         pub(crate) fn $get(&self) -> u64 {
             // SAFETY: by the type invariant.
-            unsafe { (*self.0).$f as u64 }
+            unsafe { (*self.0).$get as u64 }
         }
-        #[allow(dead_code)]
+    )*};
+}
+
+macro_rules! setters {
+    ($($set:ident: $f:ident),*) => {$(
         pub(crate) fn $set(&mut self, v: u64) {
             // SAFETY: by the type invariant.
             unsafe { (*self.0).$f = v as _ }
         }
-    };
+    )*};
 }
 
 impl Regs {
@@ -72,17 +76,9 @@ impl Regs {
         Self(unsafe { bindings::current_pt_regs() })
     }
 
-    field!(ip, set_ip, ip);
-    field!(sp, set_sp, sp);
-    field!(ax, set_ax, ax);
-    field!(orig_ax, set_orig_ax, orig_ax);
-    field!(di, set_di, di);
-    field!(si, set_si, si);
-    field!(dx, set_dx, dx);
-    field!(cx, set_cx, cx);
-    field!(flags, set_flags, flags);
-    field!(r8, set_r8, r8);
-    field!(r11, set_r11, r11);
+    getters!(ip, sp, orig_ax, di);
+    setters!(set_ip: ip, set_sp: sp, set_ax: ax, set_orig_ax: orig_ax, set_di: di, set_si: si,
+        set_dx: dx);
 
     /// Copies the user context out.
     pub(crate) fn save(&self) -> Context {

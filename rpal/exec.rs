@@ -189,12 +189,7 @@ unsafe extern "C" fn __rpal_map_service(mm: *mut bindings::mm_struct) -> kernel:
             .install(
                 start,
                 AREA_SIZE,
-                flags::READ
-                    | flags::WRITE
-                    | flags::MAYREAD
-                    | flags::MAYWRITE
-                    | flags::PFNMAP
-                    | flags::IO,
+                flags::READ | flags::WRITE | flags::MAYREAD | flags::PFNMAP | flags::IO,
                 0,
                 service.clone(),
             )?

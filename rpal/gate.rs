@@ -2,7 +2,7 @@
 
 //! The gate page, and what the kernel may conclude from an instruction address in it.
 //!
-//! The instructions are in `rpal/gate.S`, which says what each region's registers hold. Every
+//! The instructions are in `rpal/gate_page.S`, which says what each region's registers hold. Every
 //! service has the page at the same address, chosen once per boot in the last 512 GiB of the
 //! address space, which are no slot.
 

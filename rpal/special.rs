@@ -2,7 +2,10 @@
 
 //! Mappings that the kernel makes in a service and user space can't change.
 
-use core::ptr::NonNull;
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
 use kernel::{
     bindings,
     error::{
@@ -109,7 +112,7 @@ impl<'a> WriteGuard<'a> {
         })?;
         // SAFETY: the lock is held. `mm->def_flags` gave the mapping the service's own key.
         unsafe { bindings::rpal_vma_set_pkey(vma, key.into()) };
-        Ok(Vma(NonNull::new(vma).ok_or(ENOMEM)?, self))
+        Ok(Vma(NonNull::new(vma).ok_or(ENOMEM)?, PhantomData))
     }
 
     /// Removes a sealed mapping of ours.
@@ -134,7 +137,10 @@ impl Drop for WriteGuard<'_> {
 }
 
 /// A mapping that was just made, under the lock.
-pub(crate) struct Vma<'a>(NonNull<bindings::vm_area_struct>, &'a WriteGuard<'a>);
+pub(crate) struct Vma<'a>(
+    NonNull<bindings::vm_area_struct>,
+    PhantomData<&'a WriteGuard<'a>>,
+);
 
 impl Vma<'_> {
     /// Maps `len` bytes from page frame `pfn` on at `start`, at once.

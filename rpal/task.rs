@@ -32,12 +32,6 @@ pub(crate) fn prepare(sleep: Sleep) {
     unsafe { bindings::rpal_set_current_state(state) }
 }
 
-/// Takes an announced sleep back.
-pub(crate) fn cancel() {
-    // SAFETY: the state is the current task's own.
-    unsafe { bindings::rpal_set_current_state(bindings::TASK_RUNNING) }
-}
-
 /// Sleeps as announced, at most `jiffies` if given. Returns what is left of them.
 pub(crate) fn schedule(jiffies: Option<usize>) -> Option<usize> {
     // SAFETY: called from process context without a lock held.

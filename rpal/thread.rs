@@ -157,7 +157,7 @@ impl Thread {
         if kill == Kill::Evict {
             self.evict();
         }
-        for t in &ticket {
+        if let Some(t) = ticket {
             t.complete(EPIPE.to_errno().into());
         }
         for t in &queue {

@@ -53,8 +53,10 @@ record!(ServiceInfo, RPAL_SERVICE_SIZE_VER0, 72);
 record!(Attach, RPAL_ATTACH_SIZE_VER0, 32);
 record!(ThreadInfo, RPAL_THREAD_SIZE_VER0, 24);
 
-// rpal/gate.S has these as numbers.
+// rpal/gate_page.S has these as numbers.
 const _: () = {
+    assert!(bindings::RPAL_WORD_READY == 1 && bindings::RPAL_WORD_LENT == 2);
+    assert!(bindings::RPAL_WORD_WANTED | bindings::RPAL_WORD_EVENT == 12);
     assert!(size_of::<bindings::rpal_ctl>() == bindings::RPAL_CTL_SIZE as usize);
     assert!(offset_of!(bindings::rpal_ctl, word) == 0);
     assert!(offset_of!(bindings::rpal_ctl, claim) == 8);

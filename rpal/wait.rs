@@ -160,8 +160,8 @@ enum Look {
     Take(Context),
     Native,
     Dead,
-    Sleep(Sleep),
-    Kick(Sleep),
+    Sleep,
+    Kick,
 }
 
 fn park_thread(
@@ -192,11 +192,7 @@ fn park_thread(
         match look(thread, leave, &mut wanted) {
             Look::Take(c) => {
                 regs.load(&c);
-                arch::set_pkru(if c.pkru == 0 && !arch::has_pku() {
-                    0
-                } else {
-                    c.pkru
-                });
+                arch::set_pkru(c.pkru);
                 return Ok(c.r[AX] as i64);
             }
             Look::Dead => return Err(EINTR),
@@ -211,11 +207,11 @@ fn park_thread(
                 wanted = false;
                 publish(thread, &park, &mut answer);
             }
-            Look::Kick(_) => {
+            Look::Kick => {
                 kick_borrowers(thread);
                 sleep_rekick(thread);
             }
-            Look::Sleep(_) => match left {
+            Look::Sleep => match left {
                 None => {
                     task::schedule(None);
                 }
@@ -248,10 +244,10 @@ fn look(thread: &Thread, leave: bool, wanted: &mut bool) -> Look {
         if !core::mem::replace(wanted, true) {
             stats::WANTED.inc();
         }
-        return Look::Kick(Sleep::Killable);
+        return Look::Kick;
     }
     task::prepare(Sleep::Interruptible);
-    Look::Sleep(Sleep::Interruptible)
+    Look::Sleep
 }
 
 /// Tells everybody who may have the context that it is wanted. Who has it, the word would say,

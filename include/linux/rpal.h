@@ -31,6 +31,9 @@ vm_fault_t rpal_window_fault(struct vm_area_struct *vma, unsigned long address,
 bool __rpal_gup_fast_permitted(struct mm_struct *mm, unsigned long start,
 			       unsigned long end);
 
+/* rpal/tlb.c */
+void rpal_flush_tlb(struct mm_struct *mm, unsigned long start, unsigned long end);
+
 /* rpal/placement.rs */
 bool rpal_pick_mmap_layout(struct mm_struct *mm, const struct rlimit *stack);
 bool rpal_mmap_range(unsigned long flags, unsigned long *begin,

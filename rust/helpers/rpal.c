@@ -252,12 +252,18 @@ __rust_helper void rust_helper_rpal_p4d_unlink(struct mm_struct *mm, unsigned lo
 	spin_unlock(&mm->page_table_lock);
 }
 
-/* Replaces the protection key that mm->def_flags put on a new mapping. */
+/*
+ * Replaces the protection key that mm->def_flags put on a new mapping, and maps
+ * writable pages for writing at once. VM_SHARED would do that too, but such a
+ * mapping needs a file (see remap_file_pages()); without VM_MAYWRITE it is no
+ * copy-on-write mapping either.
+ */
 __rust_helper void rust_helper_rpal_vma_set_pkey(struct vm_area_struct *vma, int pkey)
 {
 	vm_flags_clear(vma, ARCH_VM_PKEY_FLAGS);
 	vm_flags_set(vma, (vm_flags_t)pkey << VM_PKEY_SHIFT);
-	vma->vm_page_prot = vm_get_page_prot(vma->vm_flags);
+	vma->vm_page_prot = vm_get_page_prot(vma->vm_flags |
+					     (vma->vm_flags & VM_WRITE ? VM_SHARED : 0));
 }
 
 __rust_helper void rust_helper_rpal_vma_unseal(struct vm_area_struct *vma)
@@ -273,13 +279,6 @@ __rust_helper void rust_helper_rpal_set_def_pkey(struct mm_struct *mm, int pkey)
 __rust_helper void rust_helper_rpal_mmap_topdown(struct mm_struct *mm)
 {
 	mm_flags_set(MMF_TOPDOWN, mm);
-}
-
-/* Page structures too; pages count one by one. Outside of the bindings' view of tlbflush.h. */
-__rust_helper void rust_helper_rpal_flush_tlb(struct mm_struct *mm, unsigned long start,
-					      unsigned long end)
-{
-	flush_tlb_mm_range(mm, start, end, PAGE_SHIFT, true);
 }
 
 /* One locked instruction, ordered as such. */

@@ -23,11 +23,14 @@
  * while a receiver runs is what both sides allow.
  */
 #include <linux/linkage.h>
-#include <asm/asm-offsets.h>
 #include <asm/unistd.h>
-#include <uapi/linux/rpal.h>
 
-/* offsetof(struct rpal_ctl, ...); asserted in rpal/uapi.rs */
+/* The header is for C; what is repeated here is asserted in rpal/uapi.rs. */
+#define WORD_READY		1
+#define WORD_LENT		2
+#define WORD_WANTED_EVENT	12
+
+/* offsetof(struct rpal_ctl, ...) */
 #define CTL_WORD		0
 #define CTL_CLAIM		8
 #define CTL_FSBASE		16
@@ -75,7 +78,7 @@ SYM_INNER_LABEL(rpal_gate_call, SYM_L_GLOBAL)
 	 * The caller may itself be lent: then it is a receiver that calls on.
 	 * Its own task has to make the call, and any system call puts it back.
 	 */
-	testb	$RPAL_WORD_LENT, CTL_WORD(%rbp)
+	testb	$WORD_LENT, CTL_WORD(%rbp)
 	jnz	.Lnested
 .Lnative:
 	movq	%rsp, CTL_SAVED_SP(%rbp)
@@ -83,7 +86,7 @@ SYM_INNER_LABEL(rpal_gate_call, SYM_L_GLOBAL)
 SYM_INNER_LABEL(rpal_gate_a_start, SYM_L_GLOBAL)
 	movq	%rbx, CTL_CLAIM(%rbp)
 	movq	CTL_WORD(%rbx), %rax
-	cmpl	$RPAL_WORD_READY, %eax
+	cmpl	$WORD_READY, %eax
 	jne	rpal_gate_slow
 	movq	%rax, %r10
 	addq	CTL_CLAIM_DELTA(%rbp), %r10
@@ -132,7 +135,7 @@ SYM_INNER_LABEL(rpal_gate_ret, SYM_L_GLOBAL)
 	movq	%rax, %r8
 	movq	CTL_WORD(%rbx), %rsi
 	/* Not lent: the context came back to its task, which has to reply. */
-	testb	$RPAL_WORD_LENT, %sil
+	testb	$WORD_LENT, %sil
 	jz	.Lreply
 	movq	CTL_CALLER(%rbx), %rbp
 	movq	CTL_FSBASE(%rbp), %rdx
@@ -146,7 +149,7 @@ SYM_INNER_LABEL(rpal_gate_g3_start, SYM_L_GLOBAL)
 SYM_INNER_LABEL(rpal_gate_wrpkru_out, SYM_L_GLOBAL)
 	wrpkru
 	/* Release only LENT(self) without a bit: a plain store loses wake-ups. */
-	testb	$(RPAL_WORD_WANTED | RPAL_WORD_EVENT), %sil
+	testb	$WORD_WANTED_EVENT, %sil
 	jnz	.Lrelease
 	movq	%rsi, %rax
 	addq	CTL_RELEASE_DELTA(%rbp), %rsi
