@@ -44,7 +44,7 @@ def qemu_args(flavour, run, *, cpus, cpu, append, icount, memory, writable, inte
     repo_flags = "cache=mmap" if writable else "cache=loose,ro"
     cmdline = (
         "console=ttyS0 panic=-1 tsc=reliable root=root rootfstype=9p ro "
-        "rootflags=trans=virtio,version=9p2000.L,msize=524288,cache=loose "
+        "rootflags=trans=virtio,version=9p2000.L,msize=512000,cache=loose "
         f"init={INIT} rpal_repo={REPO} rpal_repo_flags={repo_flags} {append}"
     ).replace("  ", " ")
     args = [
@@ -80,16 +80,19 @@ def boot(flavour, command=None, *, cpus=1, cpu="max", append="", icount=False, m
             subprocess.run(args, check=False)
             status, reason, output = read_status(run), None, b""
         else:
-            reason, output = watch(args, run, sink)
+            if keep:
+                # As it comes: the log of a run that hangs is wanted most.
+                keep = pathlib.Path(keep)
+                keep.parent.mkdir(parents=True, exist_ok=True)
+            log = open(keep.with_suffix(".output.log") if keep else os.devnull, "wb", buffering=0)
+            with log:
+                reason, output = watch(args, run, sink, log)
             status = read_status(run)
         console = (run / "console.log").read_bytes() if (run / "console.log").exists() else b""
         if status is None and not reason:
             reason = "the kernel panicked" if b"Kernel panic" in console else "the guest stopped before the command was done"
-        if keep:
-            keep = pathlib.Path(keep)
-            keep.parent.mkdir(parents=True, exist_ok=True)
+        if keep and command is not None:
             keep.with_suffix(".console.log").write_bytes(console)
-            keep.with_suffix(".output.log").write_bytes(output)
         return Outcome(status, reason, output.decode(errors="replace"), console.decode(errors="replace"))
     finally:
         shutil.rmtree(run, ignore_errors=True)
@@ -102,7 +105,7 @@ def read_status(run):
         return None
 
 
-def watch(args, run, sink):
+def watch(args, run, sink, log):
     """Runs QEMU to its end, or until nothing has come of it for too long."""
     console = run / "console.log"
     output = bytearray()
@@ -121,8 +124,10 @@ def watch(args, run, sink):
                         continue
                     streams[stream] += data
                     alive = time.monotonic()
-                    if stream is qemu.stdout and sink:
-                        sink(data)
+                    if stream is qemu.stdout:
+                        log.write(data)
+                        if sink:
+                            sink(data)
                 size = console.stat().st_size if console.exists() else 0
                 if size != seen:
                     seen, alive = size, time.monotonic()
