@@ -9,8 +9,9 @@ use kernel::{
     prelude::*, //
 };
 
-/// EFLAGS bits that user code may bring along; the same set that `sigreturn` restores.
-const FLAGS_MASK: u64 = 0x0005_0dd5;
+/// EFLAGS bits that user code may bring along: what `sigreturn` restores, but TF, with which a
+/// debugger of the caller steps the caller.
+const FLAGS_MASK: u64 = 0x0005_0cd5;
 /// Reserved bit 1 and IF.
 const FLAGS_FIXED: u64 = 0x202;
 
@@ -90,7 +91,13 @@ impl Regs {
                 p.di, p.bp, p.bx,
             ]
             .map(|v| v as u64),
-            ip: p.ip as u64,
+            // Code with other segments than ours goes on nowhere: it has to fault.
+            // SAFETY: by the type invariant.
+            ip: if unsafe { bindings::rpal_regs_are_flat(self.0) } {
+                p.ip as u64
+            } else {
+                0
+            },
             sp: p.sp as u64,
             flags: p.flags as u64,
             pkru: pkru(),
@@ -99,7 +106,7 @@ impl Regs {
 
     /// Replaces the user registers, and says that no system call is to be restarted.
     ///
-    /// Segment words stay the task's own. PKRU is not touched.
+    /// Segments become those of 64-bit user code. PKRU is not touched.
     pub(crate) fn load(&mut self, c: &Context) {
         let [r8, r9, r10, r11, r12, r13, r14, r15, ax, cx, dx, si, di, bp, bx] = c.r;
         // SAFETY: by the type invariant.
@@ -125,6 +132,7 @@ impl Regs {
         p.orig_ax = u64::MAX as _;
         // SAFETY: `p` is valid; the restart block is the current task's own.
         unsafe {
+            bindings::rpal_regs_set_flat(p);
             bindings::prevent_single_step_upon_eretu(p);
             bindings::rpal_no_restart();
         }
@@ -148,6 +156,12 @@ pub(crate) fn set_fsbase(base: u64) {
 pub(crate) fn gsbase() -> u64 {
     // SAFETY: as for `fsbase`.
     unsafe { bindings::rpal_gsbase() as u64 }
+}
+
+/// Sets the GS base to 0, as registration found it.
+pub(crate) fn reset_gsbase() {
+    // SAFETY: only the current task's state is written.
+    unsafe { bindings::rpal_reset_gsbase() }
 }
 
 /// The current PKRU; 0 without protection keys.

@@ -19,14 +19,15 @@ use crate::{
 };
 use kernel::{
     bindings,
-    prelude::*, //
+    prelude::*,
+    sync::Arc, //
 };
 
 /// `rpal_call(2)`: runs the receiver's function in the receiver's own task.
 ///
 /// Waits until the receiver parks. `ENXIO`: not registered; `EPERM`: not called by the gate;
 /// `ENOTCONN`: no window shows `peer`; `ESRCH`: no thread has registered there; `EPIPE`: the
-/// receiver is dead; `EDEADLK`: it is the caller; `ENOMEM`; restart codes if a signal comes. Sleeps.
+/// receiver is dead; `ENOMEM`; restart codes if a signal comes. Sleeps.
 pub(crate) fn call(peer: usize, args: [u64; 4]) -> Result<i64> {
     let caller = Thread::current()?;
     if !gate::page()?.is_call(Regs::current().ip()) {
@@ -40,7 +41,8 @@ pub(crate) fn call(peer: usize, args: [u64; 4]) -> Result<i64> {
     let mut queued = Ok(());
     match granted {
         GrantCall::Granted => {
-            ticket.grant();
+            // Nobody else knows the ticket yet.
+            let _granted = ticket.grant_if(|| true);
             wait::start(&mut inner, ticket.clone());
         }
         GrantCall::Busy => queued = inner.queue.push(ticket.clone(), GFP_ATOMIC),
@@ -59,7 +61,18 @@ pub(crate) fn call(peer: usize, args: [u64; 4]) -> Result<i64> {
         caller.drop_ticket(ticket.id);
         return Err(e.into());
     }
-    finish(&caller, &ticket)
+    let result = finish(&caller, &ticket);
+    if result.is_err() && ticket.is_cancelled() {
+        // Not left for the receiver to find: it may be busy for long, and the call comes back.
+        let mut found = None;
+        let mut inner = receiver.inner.lock();
+        if let Some(i) = inner.queue.iter().position(|t| Arc::ptr_eq(t, &ticket)) {
+            found = inner.queue.remove(i).ok();
+        }
+        drop(inner);
+        drop(found);
+    }
+    result
 }
 
 /// `rpal_await(2)`: waits for the answer to a call that was handed over or interrupted.

@@ -179,6 +179,11 @@ impl AreaAddr {
         self.0.wrapping_add(usize::from(index) * CTL_SIZE)
     }
 
+    /// Does the address lie in the area?
+    pub(crate) fn contains(self, addr: usize) -> bool {
+        addr.wrapping_sub(self.0) < AREA_SIZE
+    }
+
     /// Index of the block at `addr`, if it is one.
     pub(crate) fn index(self, addr: usize) -> Option<u8> {
         let offset = addr.wrapping_sub(self.0);

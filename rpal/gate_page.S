@@ -278,24 +278,32 @@ SYM_INNER_LABEL(rpal_gate_reply_end, SYM_L_GLOBAL)
  * served goes to rpal_gate_copy_fault and not to a signal handler.
  */
 SYM_INNER_LABEL(rpal_gate_copy, SYM_L_GLOBAL)
-	movq	%rdx, %rcx
-	cmpq	$256, %rcx
-	jae	.Lbytes
 SYM_INNER_LABEL(rpal_gate_copy_start, SYM_L_GLOBAL)
+	/* Messages of 16 to 32 bytes: two moves that may overlap. */
+	cmpq	$32, %rdx
+	ja	.Llarge
+	cmpq	$16, %rdx
+	jb	.Lbytes
+	movups	(%rsi), %xmm0
+	movups	-16(%rsi, %rdx), %xmm1
+	movups	%xmm0, (%rdi)
+	movups	%xmm1, -16(%rdi, %rdx)
+	xorl	%eax, %eax
+	retq
+.Llarge:
+	cmpq	$256, %rdx
+	jae	.Lbytes
 .Lblock:
-	subq	$16, %rcx
-	jb	.Ltail
 	movups	(%rsi), %xmm0
 	movups	%xmm0, (%rdi)
 	addq	$16, %rsi
 	addq	$16, %rdi
-	jmp	.Lblock
-.Ltail:
-	addq	$16, %rcx
-	jz	.Lcopied
+	subq	$16, %rdx
+	cmpq	$16, %rdx
+	jae	.Lblock
 .Lbytes:
+	movq	%rdx, %rcx
 	rep movsb
-.Lcopied:
 	xorl	%eax, %eax
 	retq
 SYM_INNER_LABEL(rpal_gate_copy_end, SYM_L_GLOBAL)

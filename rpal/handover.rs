@@ -53,7 +53,8 @@ pub(crate) fn drop_claim(caller: &Thread) {
         return;
     }
     caller.ctl().claim.store(0, Relaxed);
-    let Ok(receiver) = caller.service.peer_thread(claim as usize) else {
+    // The window may have been closed since.
+    let Some(receiver) = caller.service.former_peer_thread(claim as usize) else {
         return;
     };
     let mut inner = receiver.inner.lock();
@@ -99,14 +100,15 @@ fn receiver_of(caller: &Thread, fsbase: u64) -> core::result::Result<Arc<Thread>
 /// number of the caller's ticket. The current task is left without FS base, PKRU and registers
 /// of its own; [`come_back`] gives it these.
 fn hand_over(caller: &Thread, receiver: &Thread, u: &Context) -> core::result::Result<u64, Lost> {
+    // Without one the caller loses the answer; the receiver must not lose its context for that.
     let ticket = caller
         .new_ticket([0; 4], 0, ticket::State::Granted)
-        .map_err(Lost::Errno)?;
+        .ok();
     let mut inner = receiver.inner.lock();
     let granted = inner.lease.grant(receiver.ctl());
     if granted == Grant::Granted {
         inner.context = *u;
-        inner.ticket = Some(ticket.clone());
+        inner.ticket = ticket.clone();
         // SAFETY: the receiver sleeps in `rpal_wait` with its FPU state in memory, and can't
         // leave before it has this lock.
         unsafe { bindings::fpu_hand_over(receiver.task.as_ptr()) };
@@ -115,10 +117,12 @@ fn hand_over(caller: &Thread, receiver: &Thread, u: &Context) -> core::result::R
     match granted {
         Grant::Granted => {
             receiver.task.wake_up();
-            Ok(ticket.id)
+            ticket.map(|t| t.id).ok_or(Lost::Errno(ENOMEM))
         }
         Grant::Stale | Grant::Dead => {
-            caller.drop_ticket(ticket.id);
+            if let Some(t) = ticket {
+                caller.drop_ticket(t.id);
+            }
             Err(Lost::Errno(if granted == Grant::Dead {
                 EPIPE
             } else {
@@ -131,6 +135,8 @@ fn hand_over(caller: &Thread, receiver: &Thread, u: &Context) -> core::result::R
 /// Restores what the gate had switched for the caller, except the registers.
 fn come_back(caller: &Thread) {
     arch::set_fsbase(caller.fsbase);
+    // The gate does not switch it, so that the receiver may have changed it.
+    arch::reset_gsbase();
     arch::set_pkru(caller.pkru);
     caller.ctl().claim.store(0, Relaxed);
 }
@@ -170,9 +176,14 @@ fn give_back(caller: &Thread, gate: &Gate, fsbase: u64, u: &Context) -> Option<(
 fn is_refused(regs: &Regs) -> bool {
     const ARCH_SET_GS: u64 = 0x1001;
     const ARCH_SET_FS: u64 = 0x1002;
-    match u32::try_from(regs.orig_ax()) {
-        Ok(bindings::__NR_arch_prctl) => matches!(regs.di(), ARCH_SET_FS | ARCH_SET_GS),
-        Ok(bindings::__NR_rseq) => true,
+    const ARCH_SHSTK_ENABLE: u64 = 0x5001;
+    // The dispatcher looks at the low half, and calls of x32 have another bit.
+    // CAST: takes the low half.
+    match regs.orig_ax() as u32 & !bindings::__X32_SYSCALL_BIT {
+        bindings::__NR_arch_prctl => {
+            matches!(regs.di(), ARCH_SET_FS | ARCH_SET_GS | ARCH_SHSTK_ENABLE)
+        }
+        bindings::__NR_rseq | bindings::__NR_modify_ldt => true,
         _ => false,
     }
 }
@@ -295,7 +306,11 @@ fn resolve(caller: &Thread, regs: &mut Regs) {
             arch::set_pkru(caller.pkru);
             gate.done()
         }
-        Region::G1 | Region::G2 | Region::Copy | Region::Other => return,
+        Region::G1 | Region::G2 | Region::Copy | Region::Other => {
+            // On the way to a slow release: a signal handler may call somebody else first.
+            drop_claim(caller);
+            return;
+        }
     };
     drop_claim(caller);
     regs.set_ip(ip);

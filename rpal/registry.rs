@@ -4,8 +4,9 @@
 //!
 //! # Lock order
 //!
-//! 1. [`REGISTRY`] (mutex): attach, detach, the end of either side
-//! 2. `mmap_lock` of the attaching service (write)
+//! 1. `mmap_lock` of the attaching service (write). Outside, since it may wait for a fault that
+//!    user space serves, and everybody's end waits for the next one
+//! 2. [`REGISTRY`] (mutex): attach, detach, the end of either side
 //! 3. `Service::windows`, `Service::holders`, `Service::threads` (spinlocks, never two at a time)
 //!
 //! Apart from these: the receiver's lock `Thread::inner`, inside it `Ticket::state`. A window

@@ -22,6 +22,7 @@ use kernel::{
         atomic::{
             ordering::{
                 Acquire,
+                Relaxed,
                 Release, //
             },
             Atomic, //
@@ -56,6 +57,8 @@ pub(crate) struct Service {
     /// Peers that this service sees, by their slot. Changed under the registry's lock.
     #[pin]
     windows: SpinLock<KVec<Option<Arc<Window>>>>,
+    /// Which slots have a window, for who can't take a lock. Set before the window is linked.
+    seen: [Atomic<u64>; 4],
     /// Windows of others onto this service. Changed under the registry's lock.
     #[pin]
     holders: SpinLock<KVec<Arc<Window>>>,
@@ -102,6 +105,7 @@ impl Service {
                 area_addr: crate::ctl::area_addr(home),
                 subscription <- Subscription::new(),
                 dead: Atomic::new(0),
+                seen: [const { Atomic::new(0) }; 4],
                 windows <- new_spinlock!(windows, "rpal_windows"),
                 holders <- new_spinlock!(KVec::new(), "rpal_holders"),
                 threads <- new_spinlock!(threads, "rpal_threads"),
@@ -148,13 +152,26 @@ impl Service {
     /// Replaces the window for `slot`.
     pub(crate) fn set_window(&self, slot: Slot, window: Option<Arc<Window>>) {
         let mut window = window;
+        let (word, bit) = (slot.number() / 64, 1_u64 << (slot.number() % 64));
         let mut windows = self.windows.lock();
+        if let Some(seen) = self.seen.get(usize::from(word)) {
+            // Changed under the lock only. The barrier of the link orders it for readers.
+            let old = seen.load(Relaxed);
+            seen.store(if window.is_some() { old | bit } else { old & !bit }, Relaxed);
+        }
         if let Some(entry) = windows.get_mut(usize::from(slot.number())) {
             core::mem::swap(entry, &mut window);
         }
         drop(windows);
         // The old one goes here, after the lock.
         drop(window);
+    }
+
+    /// Is there a window for `slot`, in whatever state?
+    pub(crate) fn sees(&self, slot: u8) -> bool {
+        self.seen
+            .get(usize::from(slot / 64))
+            .is_some_and(|word| word.load(Relaxed) >> (slot % 64) & 1 != 0)
     }
 
     /// Enters a window onto this service. Under the registry's lock; may sleep.
@@ -184,6 +201,19 @@ impl Service {
     /// The `i`-th window onto this service.
     pub(crate) fn holder(&self, i: usize) -> Option<Arc<Window>> {
         self.holders.lock().get(i).cloned()
+    }
+
+    /// Calls `f` for each window onto this service, without a lock. From the last to the first:
+    /// a removal in between only moves what has been visited, and a window that is added finds
+    /// no receiver ready that `f` is about.
+    pub(crate) fn visit_holders(&self, f: impl Fn(&Window)) {
+        let mut i = self.holders.lock().len();
+        while i > 0 {
+            i -= 1;
+            if let Some(w) = self.holder(i) {
+                f(&w);
+            }
+        }
     }
 
     /// Calls `f` for each window onto this service, which may not sleep.

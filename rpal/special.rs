@@ -120,7 +120,12 @@ impl<'a> WriteGuard<'a> {
         // SAFETY: the lock is held.
         unsafe {
             let vma = bindings::find_vma_intersection(self.0.as_raw(), start, start + len);
-            if vma.is_null() {
+            // Only what `install` made as a window: user space may have put something of its own
+            // there after an attach that failed.
+            if vma.is_null()
+                || (*vma).__bindgen_anon_2.vm_flags & FOREIGN_PT == 0
+                || (*vma).__bindgen_anon_1.__bindgen_anon_1.vm_start != start
+            {
                 return;
             }
             bindings::rpal_vma_unseal(vma);

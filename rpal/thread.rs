@@ -35,6 +35,10 @@ use kernel::{
     task::Task, //
 };
 
+/// Unanswered calls of one thread: signal handlers that call may nest this deep. Older tickets
+/// are forgotten, as those of handlers that jumped out of the wait should be.
+const MAX_TICKETS: usize = 64;
+
 /// What a parked receiver's calls start with; the kernel's own copy.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Park {
@@ -122,10 +126,14 @@ impl Thread {
         let id = self.next_ticket.load(Relaxed).wrapping_add(1);
         self.next_ticket.store(id, Relaxed);
         let ticket = Ticket::new(id, args, pkru, state)?;
+        let mut oldest = None;
         let mut tickets = self.tickets.lock();
-        // Bounded by how deep signal handlers nest.
+        if tickets.len() >= MAX_TICKETS {
+            oldest = tickets.remove(0).ok();
+        }
         tickets.push(ticket.clone(), GFP_ATOMIC)?;
         drop(tickets);
+        drop(oldest);
         Ok(ticket)
     }
 
@@ -169,11 +177,7 @@ impl Thread {
     /// of them executes user code of it any more.
     fn evict(&self) {
         crate::stats::EVICT.inc();
-        let mut i = 0;
-        while let Some(window) = self.service.holder(i) {
-            window.holder.kick_all();
-            i += 1;
-        }
+        self.service.visit_holders(|w| w.holder.kick_all());
     }
 }
 
@@ -181,7 +185,7 @@ impl Thread {
 ///
 /// `EINVAL`: unknown flags, `reserved` is not zero, the FS base is 0 or outside the slot, or the
 /// GS base is not 0; `ENXIO`: no service; `EEXIST`: registered already; `ENOENT`: not registered;
-/// `ENOSPC`: too many threads; `EBUSY`: the FS base is a registered thread's; `EFAULT`, and the
+/// `ENOSPC`: too many threads; `EBUSY`: the FS base is a registered thread's, or the thread is traced; `EFAULT`, and the
 /// errors of [`uapi::read`].
 pub(crate) fn control(addr: usize, size: usize) -> Result {
     const UNREGISTER: u64 = bindings::RPAL_THREAD_UNREGISTER as u64;
@@ -209,6 +213,10 @@ fn register(service: &Arc<Service>) -> Result<Arc<Thread>> {
     let fsbase = arch::fsbase();
     if fsbase >> SLOT_SHIFT != u64::from(service.place.number()) || arch::gsbase() != 0 {
         return Err(EINVAL);
+    }
+    // SAFETY: the field is only compared.
+    if unsafe { (*Task::current_raw()).ptrace } != 0 {
+        return Err(EBUSY);
     }
     arch::leave_rseq()?;
     let pkru = arch::pkru();

@@ -27,6 +27,18 @@ pub(crate) enum State {
     Cancelled,
 }
 
+/// What became of an attempt to grant a ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Offer {
+    /// The receiver runs the call.
+    Granted,
+    /// Not now.
+    Busy,
+    /// The caller does not want it any more.
+    Cancelled,
+}
+
 /// One call.
 #[pin_data]
 pub(crate) struct Ticket {
@@ -56,19 +68,23 @@ impl Ticket {
         )
     }
 
-    /// Does the caller still want it?
-    pub(crate) fn is_wanted(&self) -> bool {
-        *self.state.lock() == State::Queued
-    }
-
-    /// The receiver takes it: true unless the caller has cancelled it.
-    pub(crate) fn grant(&self) -> bool {
+    /// The receiver takes it, if the caller has not cancelled it and `f` says so. Decided under
+    /// one lock: a caller that was told that nothing has happened makes the call again.
+    pub(crate) fn grant_if(&self, f: impl FnOnce() -> bool) -> Offer {
         let mut state = self.state.lock();
         if *state != State::Queued {
-            return false;
+            return Offer::Cancelled;
+        }
+        if !f() {
+            return Offer::Busy;
         }
         *state = State::Granted;
-        true
+        Offer::Granted
+    }
+
+    /// Has the caller given it up?
+    pub(crate) fn is_cancelled(&self) -> bool {
+        *self.state.lock() == State::Cancelled
     }
 
     /// Ends it and wakes the caller.

@@ -52,6 +52,12 @@ fn no_new_privs(task: &Task) -> bool {
     unsafe { bindings::task_no_new_privs(task.as_ptr()) }
 }
 
+/// May an ordinary debugger look at it?
+fn is_dumpable(task: &Task) -> bool {
+    // SAFETY: `task` is valid.
+    unsafe { bindings::rpal_task_is_dumpable(task.as_ptr()) }
+}
+
 fn filter(task: &Task) -> *const kernel::ffi::c_void {
     // SAFETY: `task` is valid; the pointer is compared, not followed.
     unsafe { bindings::rpal_seccomp_filter(task.as_ptr()) }
@@ -59,11 +65,14 @@ fn filter(task: &Task) -> *const kernel::ffi::c_void {
 
 /// May the current task of `own` open a window onto `peer`?
 ///
-/// `EPERM`: credentials, capabilities, user namespace, no_new_privs or seccomp filters differ;
+/// `EPERM`: credentials, capabilities, user namespace, no_new_privs or seccomp filters differ, or
+/// one of the two is not dumpable;
 /// `EKEYREJECTED`: both have the same protection key, and not both asked for unprotected mode.
 pub(crate) fn check(own: &Arc<Service>, peer: &Arc<Service>) -> Result {
     let me = kernel::current!();
     if !Cred::of(me).same(&Cred::of(&peer.task))
+        || !is_dumpable(me)
+        || !is_dumpable(&peer.task)
         || no_new_privs(me) != no_new_privs(&peer.task)
         || filter(me) != filter(&peer.task)
     {

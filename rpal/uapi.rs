@@ -75,7 +75,7 @@ const _: () = {
 
 /// Reads a structure of `size` bytes at the user address `addr`.
 ///
-/// `EINVAL`: smaller than the first version or larger than a page; `E2BIG`: not zero beyond what
+/// `EINVAL`: smaller than the first version; `E2BIG`: larger than a page, or not zero beyond what
 /// this kernel knows; `EFAULT`. May sleep.
 pub(crate) fn read<T: Record>(addr: usize, size: usize) -> Result<T> {
     if size < T::SIZE_MIN {

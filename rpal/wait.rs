@@ -31,7 +31,10 @@ use crate::{
         Park,
         Thread, //
     },
-    ticket::Ticket, //
+    ticket::{
+        Offer,
+        Ticket, //
+    }, //
 };
 use kernel::{
     bindings,
@@ -62,6 +65,11 @@ pub(crate) fn wait(entry: u64, cookie: u64, timeout: u64) -> Result<i64> {
         cookie,
         timeout,
     };
+    // A call that this task was running, and has jumped out of.
+    let lost = thread.inner.lock().ticket.take();
+    if let Some(ticket) = lost {
+        ticket.complete(EPIPE.to_errno().into());
+    }
     park_thread(&thread, regs, park, None)
 }
 
@@ -115,24 +123,18 @@ fn publish(thread: &Thread, park: &Park, answer: &mut Option<(Arc<Ticket>, i64)>
 /// Starts the call that has waited longest, if there is one and nobody was faster in user mode;
 /// in that case the release comes back here.
 fn serve_queue(thread: &Thread, inner: &mut Inner) {
-    while let Some(first) = inner.queue.first() {
-        if first.is_wanted() {
-            if inner.lease.grant_call(thread.ctl()) != GrantCall::Granted {
-                return;
-            }
-            break;
+    while let Some(first) = inner.queue.first().cloned() {
+        let lease = &mut inner.lease;
+        let outcome = first.grant_if(|| lease.grant_call(thread.ctl()) == GrantCall::Granted);
+        if outcome == Offer::Busy {
+            return;
         }
-        let _cancelled = inner.queue.remove(0);
+        let _first = inner.queue.remove(0);
+        if outcome == Offer::Granted {
+            start(inner, first);
+            return;
+        }
     }
-    if inner.queue.is_empty() {
-        return;
-    }
-    let Ok(ticket) = inner.queue.remove(0) else {
-        return;
-    };
-    // Cancelled in between: the call runs, and its answer finds no taker.
-    ticket.grant();
-    start(inner, ticket);
 }
 
 /// The context with which a call begins that was not begun in user mode. The lease is granted.
@@ -253,15 +255,13 @@ fn look(thread: &Thread, leave: bool, wanted: &mut bool) -> Look {
 /// Tells everybody who may have the context that it is wanted. Who has it, the word would say,
 /// but that is not to be believed.
 fn kick_borrowers(thread: &Thread) {
-    let mut i = 0;
-    while let Some(window) = thread.service.holder(i) {
+    thread.service.visit_holders(|w| {
         for index in 0..=u8::MAX {
-            if let Some(t) = window.holder.thread(index) {
+            if let Some(t) = w.holder.thread(index) {
                 task::kick(&t.task);
             }
         }
-        i += 1;
-    }
+    });
 }
 
 /// Sleeps until the lease changes or it is time for another kick. A signal is pending, so only a

@@ -75,6 +75,7 @@ impl Window {
     /// been torn down.
     fn unlink(self: &Arc<Self>, _registry: &Registry) {
         if !self.is_linked() {
+            self.peer.remove_holder(self);
             return;
         }
         let slot = self.peer.place;
@@ -126,11 +127,13 @@ fn use_peer(peer: &Service) -> Result<ARef<MmWithUserAsync>> {
 /// `EINVAL`: it is the same service; `EEXIST`: attached already; `EOWNERDEAD`: the peer is gone;
 /// `EBUSY`: something is mapped in the slot; `ENOMEM`: no memory, or the resource limit of the
 /// address space does not have room for a slot; `EINTR`; and what [`trust::check`] says.
-/// May sleep; takes the registry's lock and the current `mmap_lock`.
+/// May sleep; takes the current `mmap_lock` and the registry's lock.
 pub(crate) fn attach(own: &Arc<Service>, peer: &Arc<Service>) -> Result {
     if Arc::ptr_eq(own, peer) {
         return Err(EINVAL);
     }
+    // SAFETY: it is the current address space.
+    let guard = unsafe { WriteGuard::new(&own.mm) }?;
     let registry = REGISTRY.lock();
     if peer.is_dead() {
         return Err(EOWNERDEAD);
@@ -152,7 +155,7 @@ pub(crate) fn attach(own: &Arc<Service>, peer: &Arc<Service>) -> Result {
         },
         kernel::alloc::flags::GFP_KERNEL_ACCOUNT,
     )?;
-    map(own, peer.place, peer.key.number(), &window, old.is_some())?;
+    map(&guard, own, peer.place, peer.key.number(), &window, old.is_some())?;
     own.set_window(peer.place, Some(window.clone()));
     peer.add_holder(window.clone())?;
     // Pairs with the barrier in `flush_holders`.
@@ -168,13 +171,19 @@ pub(crate) fn attach(own: &Arc<Service>, peer: &Arc<Service>) -> Result {
     // INVARIANT: just linked, and on the list. Pairs with `is_linked`.
     window.linked.store(1, Release);
     drop(registry);
+    drop(guard);
     Ok(())
 }
 
 /// Maps the window, in place of an inert one.
-fn map(own: &Service, slot: Slot, key: u8, window: &Arc<Window>, inert: bool) -> Result {
-    // SAFETY: it is the current address space.
-    let guard = unsafe { WriteGuard::new(&own.mm) }?;
+fn map(
+    guard: &WriteGuard<'_>,
+    own: &Service,
+    slot: Slot,
+    key: u8,
+    window: &Arc<Window>,
+    inert: bool,
+) -> Result {
     let (start, len) = (slot.start(), slot.end() - slot.start());
     if inert {
         guard.remove(start, len);
@@ -182,13 +191,19 @@ fn map(own: &Service, slot: Slot, key: u8, window: &Arc<Window>, inert: bool) ->
     if guard.is_mapped(start, slot.end()) {
         return Err(EBUSY);
     }
-    // A window counts as 512 GiB of address space; with a limit, every later mapping would fail.
+    // A window counts as 512 GiB of address space and of data; with a limit on either, every
+    // later mapping would fail.
     // SAFETY: the lock is held.
-    let total = unsafe { (*own.mm.as_raw()).__bindgen_anon_1.total_vm };
-    // SAFETY: always safe to call.
-    let limit = unsafe { bindings::rpal_rlimit(bindings::RLIMIT_AS) };
-    if total.saturating_add(len / PAGE_SIZE) > limit / PAGE_SIZE {
-        return Err(ENOMEM);
+    let (total, data) = unsafe {
+        let mm = &(*own.mm.as_raw()).__bindgen_anon_1;
+        (mm.total_vm, mm.data_vm)
+    };
+    for (used, what) in [(total, bindings::RLIMIT_AS), (data, bindings::RLIMIT_DATA)] {
+        // SAFETY: always safe to call.
+        let limit = unsafe { bindings::rpal_rlimit(what) };
+        if used.saturating_add(len / PAGE_SIZE) > limit / PAGE_SIZE {
+            return Err(ENOMEM);
+        }
     }
     let access = flags::READ | flags::WRITE | flags::EXEC;
     let may = flags::MAYREAD | flags::MAYWRITE | flags::MAYEXEC;
@@ -288,6 +303,10 @@ fn peer_fault(window: &Window, address: usize, fault_flags: u32) -> Result {
     if !window.is_linked() {
         return Err(EFAULT);
     }
+    if window.peer.area_addr.contains(address) {
+        // Always present: the fault was met before the window was linked.
+        return Ok(());
+    }
     let user = use_peer(&window.peer)?;
     let mm = user.as_raw();
     // REMOTE: the peer's keys are not for the current PKRU to judge, and handlers of special
@@ -301,7 +320,13 @@ fn peer_fault(window: &Window, address: usize, fault_flags: u32) -> Result {
     unsafe {
         to_result(bindings::mmap_read_lock_killable(mm))?;
         let old = bindings::rpal_memcg_enter(mm, &mut own);
-        let ret = bindings::fixup_user_fault(mm, address, f, &mut unlocked);
+        // Handlers of such mappings have never run for a stranger; and a write to a shadow stack
+        // would be served again and again. The peer itself can meet these faults.
+        let ret = if bindings::rpal_is_special(mm, address) {
+            EFAULT.to_errno()
+        } else {
+            bindings::fixup_user_fault(mm, address, f, &mut unlocked)
+        };
         bindings::rpal_memcg_leave(old, own);
         bindings::mmap_read_unlock(mm);
         to_result(ret)
@@ -310,20 +335,21 @@ fn peer_fault(window: &Window, address: usize, fault_flags: u32) -> Result {
 
 /// `get_user_pages_fast()` asks whether it may walk a range without a lock.
 ///
+/// May be called in any context, an NMI included: no lock, no reference.
+///
 /// # Safety
 ///
 /// `mm` is the current address space, and a service's.
 #[no_mangle]
 unsafe extern "C" fn __rpal_gup_fast_permitted(
-    _mm: *mut bindings::mm_struct,
+    mm: *mut bindings::mm_struct,
     start: usize,
     end: usize,
 ) -> bool {
-    let Ok(own) = Service::current() else {
-        return true;
-    };
+    // SAFETY: by the contract, and the service stays as long as its address space has a user.
+    let own = unsafe { &*(*mm).__bindgen_anon_1.context.rpal.service.cast::<Service>() };
     let first = start >> crate::slots::SLOT_SHIFT;
     let last = end.saturating_sub(1) >> crate::slots::SLOT_SHIFT;
     // A range of several slots is no buffer; the slow way looks at each mapping.
-    first == last && u8::try_from(first).is_ok_and(|slot| own.window(slot).is_none())
+    first == last && u8::try_from(first).is_ok_and(|slot| !own.sees(slot))
 }

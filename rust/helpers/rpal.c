@@ -12,6 +12,8 @@
 #include <linux/resume_user_mode.h>
 #include <linux/rpal.h>
 #include <linux/rseq.h>
+#include <linux/sched/coredump.h>
+#include <linux/sched/exec_state.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/uaccess.h>
@@ -52,6 +54,27 @@ __rust_helper unsigned long rust_helper_rpal_gsbase(void)
 	base = x86_gsbase_read_cpu_inactive();
 	preempt_enable();
 	return base;
+}
+
+__rust_helper void rust_helper_rpal_reset_gsbase(void)
+{
+	preempt_disable();
+	if (x86_gsbase_read_cpu_inactive()) {
+		x86_gsbase_write_cpu_inactive(0);
+		current->thread.gsbase = 0;
+	}
+	preempt_enable();
+}
+
+__rust_helper bool rust_helper_rpal_regs_are_flat(struct pt_regs *regs)
+{
+	return regs->cs == __USER_CS && regs->ss == __USER_DS;
+}
+
+__rust_helper void rust_helper_rpal_regs_set_flat(struct pt_regs *regs)
+{
+	regs->cs = __USER_CS;
+	regs->ss = __USER_DS;
 }
 
 __rust_helper u32 rust_helper_read_pkru(void)
@@ -269,6 +292,24 @@ __rust_helper void rust_helper_rpal_vma_set_pkey(struct vm_area_struct *vma, int
 __rust_helper void rust_helper_rpal_vma_unseal(struct vm_area_struct *vma)
 {
 	vm_flags_clear(vma, VM_SEALED);
+}
+
+/* Is @addr in a mapping whose faults only its owner may meet? Under the mmap_lock. */
+__rust_helper bool rust_helper_rpal_is_special(struct mm_struct *mm, unsigned long addr)
+{
+	struct vm_area_struct *vma = vma_lookup(mm, addr);
+
+	return vma && vma->vm_flags & (VM_SHADOW_STACK | VM_IO | VM_PFNMAP | VM_MIXEDMAP);
+}
+
+__rust_helper bool rust_helper_rpal_task_is_dumpable(struct task_struct *task)
+{
+	struct task_exec_state *state;
+
+	/* The task may have gone, and its process live on. */
+	guard(rcu)();
+	state = rcu_dereference(task->exec_state);
+	return state && READ_ONCE(state->dumpable) == TASK_DUMPABLE_OWNER;
 }
 
 __rust_helper void rust_helper_rpal_set_def_pkey(struct mm_struct *mm, int pkey)
