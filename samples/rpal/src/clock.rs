@@ -50,17 +50,17 @@ pub struct Clock {
     reading: u64,
 }
 
-/// Iterations of the long loops; the short ones have a tenth.
-const LONG: u64 = 1_000_000;
+/// Iterations of the long loops; the short ones have a tenth. Short enough
+/// that most runs are over before a timer interrupts them.
+const LONG: u64 = 20_000;
 const SHORT: u64 = LONG / 10;
 
-/// By how much the two loops may differ, and each of them from run to run,
-/// for ticks to count as instructions. A timer interrupt of the guest's during
-/// one of them is about one part in a thousand.
-const TOLERANCE: f64 = 0.005;
+/// By how much the two loops may differ for ticks to count as instructions.
+/// Where they do not, the multiplications take several times as long.
+const TOLERANCE: f64 = 0.001;
 
 /// How often each loop is run; the quickest counts, as interruptions only add.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 20;
 
 /// Two instructions per iteration, each dependent on the one before.
 #[inline(never)]
@@ -104,40 +104,29 @@ fn multiply(iterations: u64) {
 
 /// Ticks per instruction of a loop with `per_iteration` instructions: the
 /// difference between a long run and a short one, so that what surrounds the
-/// loop cancels out. Also how much the runs differed, as a ratio.
-fn slope(body: fn(u64), per_iteration: u64) -> (f64, f64) {
-    let run = |iterations| {
-        let (mut least, mut most) = (u64::MAX, 0);
-        for _ in 0..ROUNDS {
-            let start = now();
-            body(iterations);
-            let ticks = now() - start;
-            least = least.min(ticks);
-            most = most.max(ticks);
-        }
-        (least, most as f64 / least.max(1) as f64 - 1.0)
+/// loop cancels out.
+fn slope(body: fn(u64), per_iteration: u64) -> f64 {
+    let quickest = |iterations| {
+        (0..ROUNDS)
+            .map(|_| {
+                let start = now();
+                body(iterations);
+                now() - start
+            })
+            .min()
+            .unwrap_or(0)
     };
-    let (short, _) = run(SHORT);
-    let (long, spread) = run(LONG);
-    let instructions = (LONG - SHORT) * per_iteration;
-    (
-        long.saturating_sub(short) as f64 / instructions as f64,
-        spread,
-    )
+    let ticks = quickest(LONG).saturating_sub(quickest(SHORT));
+    ticks as f64 / ((LONG - SHORT) * per_iteration) as f64
 }
 
 impl Clock {
     /// Finds out what a tick is and how many of them a reading takes. Takes
-    /// about 70 million instructions.
+    /// about five million instructions.
     #[must_use]
     pub fn calibrate() -> Self {
-        let (counting, spread_1) = slope(count_down, 2);
-        let (multiplying, spread_2) = slope(multiply, 10);
-        let differ = (counting / multiplying - 1.0).abs();
-        let steady = [differ, spread_1, spread_2]
-            .iter()
-            .all(|ratio| *ratio < TOLERANCE);
-        let unit = if steady {
+        let (counting, multiplying) = (slope(count_down, 2), slope(multiply, 10));
+        let unit = if (counting / multiplying - 1.0).abs() < TOLERANCE {
             Unit::Instructions(2.0 / (counting + multiplying))
         } else {
             Unit::Ticks

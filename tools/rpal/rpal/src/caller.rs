@@ -95,12 +95,7 @@ impl Caller {
             return self.call_unusual(request, reply);
         }
         let result = self.enter(from.0, request.len(), to.0, reply.len());
-        // A negative result is larger than any length.
-        if result as u64 <= reply.len() as u64 {
-            Ok(result as usize)
-        } else {
-            Err(decode(result))
-        }
+        outcome(result, reply.len())
     }
 
     /// A call with a buffer that is empty, or is not in the slot.
@@ -123,11 +118,7 @@ impl Caller {
         let from = place(request.as_ptr().expose_provenance(), request.len())?;
         let to = place(reply.as_mut_ptr().expose_provenance(), reply.len())?;
         let result = self.enter(from, request.len(), to, reply.len());
-        if result as u64 <= reply.len() as u64 {
-            Ok(result as usize)
-        } else {
-            Err(decode(result))
-        }
+        outcome(result, reply.len())
     }
 
     /// Goes through the gate with buffers that lie in the slot.
@@ -163,6 +154,17 @@ impl Caller {
             registration,
             shared: None,
         }
+    }
+}
+
+/// What the gate's `result` means where `room` bytes were free for the reply.
+#[inline]
+fn outcome(result: c_long, room: usize) -> Result<usize, CallError> {
+    // A negative result is larger than any length.
+    if result as u64 <= room as u64 {
+        Ok(result as usize)
+    } else {
+        Err(decode(result))
     }
 }
 

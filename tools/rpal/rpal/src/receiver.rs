@@ -10,6 +10,7 @@
 
 use std::ffi::{c_long, c_void};
 use std::fmt;
+use std::hint::black_box;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::rc::Rc;
 use std::sync::mpsc;
@@ -321,7 +322,7 @@ where
 
     let from_len = from_len as usize;
     if from_len > state.request.len() {
-        return refuse(Refusal::RequestTooLong);
+        return request_too_long();
     }
     // INVARIANT: the first was tested just now, the second is a minimum.
     state.request_len = from_len;
@@ -332,21 +333,22 @@ where
     // refers to it. The source is the caller's word, in another process: nothing
     // of this one is borrowed there, and the gate's copy survives any address.
     if unsafe { (state.copy)(state.request.as_mut_ptr().cast(), from, from_len as u64) } != 0 {
-        return refuse(Refusal::Memory);
+        return memory_fault();
     }
 
+    let room = state.room;
     // SAFETY: by the type's invariant.
     let (request, reply) = unsafe {
         (
             state.request.get_unchecked(..state.request_len),
-            state.reply.get_unchecked_mut(..state.room),
+            state.reply.get_unchecked_mut(..room),
         )
     };
     let handler = &mut state.handler;
     let len = match catch_unwind(AssertUnwindSafe(|| handler(request, reply))) {
-        Ok(Ok(len)) if len <= state.room => len,
-        Ok(Ok(_)) => return refuse(Refusal::ReplyTooLong),
-        Ok(Err(code)) => return refuse(Refusal::App(code)),
+        Ok(Ok(len)) if len <= room => len,
+        Ok(Ok(_)) => return reply_too_long(),
+        Ok(Err(code)) => return refused(code),
         Err(panic) => return panicked(panic),
     };
 
@@ -355,17 +357,37 @@ where
     // The destination is the caller's buffer, in another process, of which the
     // caller said that `room` bytes are free to be written.
     if unsafe { (state.copy)(to, state.reply.as_ptr().cast(), len as u64) } != 0 {
-        return refuse(Refusal::Memory);
+        return memory_fault();
     }
     len as c_long
 }
 
-/// Tells the caller why there is no reply. Out of line, for the sake of calls
-/// that have one.
+// What tells the caller why there is no reply. Out of line, one function for
+// each, and opaque to the optimiser: calls that have a reply would otherwise
+// execute preparations for each case in which they have none.
+
 #[cold]
 #[inline(never)]
-fn refuse(refusal: Refusal) -> c_long {
-    refusal.encode()
+fn request_too_long() -> c_long {
+    black_box(Refusal::RequestTooLong.encode())
+}
+
+#[cold]
+#[inline(never)]
+fn reply_too_long() -> c_long {
+    black_box(Refusal::ReplyTooLong.encode())
+}
+
+#[cold]
+#[inline(never)]
+fn memory_fault() -> c_long {
+    black_box(Refusal::Memory.encode())
+}
+
+#[cold]
+#[inline(never)]
+fn refused(code: AppCode) -> c_long {
+    black_box(Refusal::App(code).encode())
 }
 
 /// Disposes of a panic's payload.
@@ -377,7 +399,7 @@ fn panicked(payload: Box<dyn std::any::Any + Send>) -> c_long {
     if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         std::mem::forget(second);
     }
-    refuse(Refusal::Panicked)
+    Refusal::Panicked.encode()
 }
 
 #[cfg(test)]
