@@ -154,7 +154,10 @@ static long set_onward(unsigned long ctl, unsigned long fn, unsigned long a2,
 static long call_onward(unsigned long a1, unsigned long a2, unsigned long a3,
 			unsigned long a4)
 {
-	return rpal_gate((void *)onward.ctl, onward.fn, a1, a2, a3) + 1;
+	long ret = rpal_gate((void *)onward.ctl, onward.fn, a1, a2, a3);
+
+	/* A negative result would be taken for an error of this call. */
+	return ret < 0 ? 1000000 - ret : ret + 1;
 }
 
 RPAL_TEST(nested)
@@ -176,7 +179,7 @@ RPAL_TEST(nested)
 		CHECK_EQ(third.pid + 1, rpal_call(&peer, call_onward, 0, 0,
 						  0));
 	rpal_end(&third);
-	CHECK_EQ(-EPIPE + 1, rpal_call(&peer, call_onward, 0, 0, 0));
+	CHECK_EQ(1000000 + EPIPE, rpal_call(&peer, call_onward, 0, 0, 0));
 }
 
 /* Back into the first caller's process, to another thread of it. */
@@ -286,6 +289,58 @@ RPAL_TEST(receiver_not_parked)
 	rpal_run(&peer, do_fill, rpal_there(&peer, &leave), sizeof(leave), 1,
 		 0);
 	CHECK(!pthread_join(thread, NULL));
+}
+
+/* ---- windows that close under a call ---- */
+
+static long state;
+
+static long stay(unsigned long natively, unsigned long a2, unsigned long a3,
+		 unsigned long a4)
+{
+	if (natively)
+		rpal_syscall(__NR_getpid, 0, 0, 0, 0, 0, 0);
+	WRITE_ONCE(state, 1);
+	while (READ_ONCE(state) != 2)
+		if (natively)
+			usleep(1000);
+	return 77;
+}
+
+static void *call_stay(void *natively)
+{
+	rpal_register();
+	CHECK_EQ(77, rpal_call(&peer, stay, (unsigned long)natively, 0, 0));
+	/* But the next one does not get through. */
+	CHECK_EQ(-ENOTCONN, rpal_call(&peer, sum, 1, 2, 3));
+	return NULL;
+}
+
+static void detach_under_call(bool natively)
+{
+	pthread_t thread;
+
+	setup();
+	CHECK(!pthread_create(&thread, NULL, call_stay,
+			      (void *)(long)natively));
+	while (!rpal_run(&peer, do_peek, rpal_there(&peer, &state), 0, 0, 0))
+		sched_yield();
+	CHECK_EQ(0, rpal_detach(peer.fd));
+	rpal_run(&peer, do_poke, rpal_there(&peer, &state), 2, 0, 0);
+	CHECK(!pthread_join(thread, NULL));
+	CHECK_EQ(0, rpal_attach(peer.fd, NULL));
+	CHECK_EQ(321, rpal_call(&peer, sum, 1, 2, 3));
+}
+
+/* The receiver goes on with it, and the answer comes. */
+RPAL_TEST(detach_while_waiting)
+{
+	detach_under_call(true);
+}
+
+RPAL_TEST(detach_while_borrowing)
+{
+	detach_under_call(false);
 }
 
 /* Many receivers of one service, each with a caller of its own. */

@@ -33,9 +33,19 @@ RPAL_TEST(pkru)
 	CHECK_EQ(peer.service.pkru & rpal_me.pkru,
 		 rpal_call(&peer, get_pkru, 0, 0, 0));
 	CHECK_EQ(rpal_me.pkru, rdpkru());
-	/* One that the caller changed is what it gets back. */
+	/* What was recorded counts, and not what was changed since. */
 	wrpkru(mine);
-	rpal_call(&peer, get_pkru, 0, 0, 0);
+	CHECK_EQ(peer.service.pkru & rpal_me.pkru,
+		 rpal_call(&peer, get_pkru, 0, 0, 0));
+	CHECK_EQ(rpal_me.pkru, rdpkru());
+	rpal_unregister();
+	wrpkru(mine);
+	rpal_register();
+	CHECK_EQ(peer.service.pkru & mine,
+		 rpal_call(&peer, get_pkru, 0, 0, 0));
+	CHECK_EQ(mine, rdpkru());
+	/* The same when the kernel puts it back. */
+	CHECK_EQ(peer.pid, rpal_call(&peer, do_getpid, 0, 0, 0));
 	CHECK_EQ(mine, rdpkru());
 }
 

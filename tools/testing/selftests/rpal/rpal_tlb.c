@@ -31,7 +31,7 @@
 #define NEW(round)	(0x2000000L + (round))
 
 enum change {
-	UNMAP, PROTECT_NONE, PROTECT_READ, DONTNEED, MAP_OVER, MOVE,
+	UNMAP, UNMAP_PART_OF_HUGE, PROTECT_NONE, PROTECT_READ, DONTNEED, MAP_OVER, MOVE,
 	FORK_THEN_OWNER_WRITES, FORK_THEN_HOLDER_WRITES,
 };
 
@@ -70,6 +70,24 @@ static long *new_page(long *at, long value)
 			  -1, 0);
 
 	CHECK(page != MAP_FAILED);
+	WRITE_ONCE(*page, value);
+	return page;
+}
+
+#define HUGE_PAGE	(512 * RPAL_PAGE)
+
+/* A page in the middle of what is one huge page, where there are such. */
+static long *new_page_of_huge(char **area, long value)
+{
+	unsigned long at;
+	long *page;
+
+	*area = mmap(NULL, 2 * HUGE_PAGE, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(*area != MAP_FAILED);
+	at = ((unsigned long)*area + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
+	madvise((void *)at, HUGE_PAGE, MADV_HUGEPAGE);
+	page = (long *)(at + 5 * RPAL_PAGE);
 	WRITE_ONCE(*page, value);
 	return page;
 }
@@ -121,6 +139,7 @@ static long owner(unsigned long change, unsigned long holders,
 {
 	struct shared *shared = (struct shared *)addr;
 	long *page, *elsewhere;
+	char *area = NULL;
 	pid_t child = 0;
 	unsigned long i;
 	int sock[2];
@@ -129,13 +148,17 @@ static long owner(unsigned long change, unsigned long holders,
 	rpal_pin(0);
 	elsewhere = new_page(NULL, 0);
 	for (round = 1; round <= ROUNDS; round++) {
-		page = new_page(NULL, OLD(round));
+		if (change == UNMAP_PART_OF_HUGE)
+			page = new_page_of_huge(&area, OLD(round));
+		else
+			page = new_page(NULL, OLD(round));
 		WRITE_ONCE(shared->page, page);
 		__atomic_store_n(&shared->ready, round, __ATOMIC_RELEASE);
 		for (i = 0; i < holders; i++)
 			await_round(&shared->hot[i], round);
 		switch (change) {
 		case UNMAP:
+		case UNMAP_PART_OF_HUGE:
 			CHECK(!munmap(page, RPAL_PAGE));
 			break;
 		case PROTECT_NONE:
@@ -172,7 +195,9 @@ static long owner(unsigned long change, unsigned long holders,
 				shared->stale++;
 			child = 0;
 		}
-		if (change != UNMAP && change != MOVE)
+		if (area)
+			CHECK(!munmap(area, 2 * HUGE_PAGE));
+		else if (change != UNMAP && change != MOVE)
 			CHECK(!munmap(page, RPAL_PAGE));
 	}
 	return 0;
@@ -200,6 +225,7 @@ static bool is_stale(enum change change, long *page, int round)
 			(unsigned long)page, NEW(round), 0, 0);
 	switch (change) {
 	case UNMAP:
+	case UNMAP_PART_OF_HUGE:
 	case PROTECT_NONE:
 	case PROTECT_READ:
 	case MOVE:
@@ -302,6 +328,16 @@ RPAL_TEST(munmap_elsewhere)
 RPAL_TEST(munmap_here)
 {
 	see(UNMAP, false);
+}
+
+RPAL_TEST(munmap_huge_elsewhere)
+{
+	see(UNMAP_PART_OF_HUGE, true);
+}
+
+RPAL_TEST(munmap_huge_here)
+{
+	see(UNMAP_PART_OF_HUGE, false);
 }
 
 RPAL_TEST(mprotect_none_elsewhere)
