@@ -126,12 +126,13 @@ pub fn attach(peer: BorrowedFd<'_>) -> Result<rpal_attach, Errno> {
     Ok(argument)
 }
 
-/// Removes the window onto the service `peer`.
+/// Removes the window onto the service `peer`. Calls that are under way through
+/// it are handed over to the receivers first, which finish them.
 ///
 /// # Errors
 ///
 /// `EBADF` not a service descriptor, `ENXIO` the caller is not in a service,
-/// `ENOTCONN` not attached, `EBUSY` a call through the window is under way.
+/// `ENOTCONN` not attached, or the peer has ended.
 ///
 /// # Safety
 ///

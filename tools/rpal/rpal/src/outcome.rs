@@ -47,7 +47,8 @@ pub enum CallError {
     PeerDied,
     /// The two services are not attached to each other any more.
     NotAttached,
-    /// The receiver's thread is not registered any more.
+    /// The receiver is not registered any more: it was dropped, or its thread
+    /// has ended and its process is about to.
     NoReceiver,
     /// The receiver is not the one that was called; the call was not made.
     Stale,

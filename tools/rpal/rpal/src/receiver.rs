@@ -38,7 +38,8 @@ pub struct ReceiverAddress(pub(crate) u64);
 /// Why a receiver stopped serving, though nothing is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Woken {
-    /// A signal was handled on its thread.
+    /// A signal was handled on its thread, by a handler that was installed
+    /// without `SA_RESTART`.
     Signal,
     /// The time is up.
     Timeout,
@@ -107,6 +108,9 @@ impl std::error::Error for SpawnError {}
 /// A handler that panics ends the call with
 /// [`CallError::Panicked`](crate::CallError::Panicked), and is called again by
 /// the next: what it left half done is its own concern.
+///
+/// A handler must not use memory that its own process mapped outside the slot
+/// (with `MAP_FIXED`): the caller may have something else there.
 ///
 /// A handler may call other services, by a [`Caller`](crate::Caller) made on
 /// the same thread.
@@ -197,8 +201,12 @@ where
         ReceiverAddress(self.registration.ctl().expose_provenance() as u64)
     }
 
-    /// Serves calls, until a signal has been handled on this thread or
-    /// `timeout` is over; without one, for as long as it takes.
+    /// Serves calls, until a signal has been handled on this thread (by a
+    /// handler that was installed without `SA_RESTART`) or no call has come for
+    /// `timeout`, in whole milliseconds; without one, for as long as it takes.
+    ///
+    /// The kernel does not notice calls that need nothing from it, so a timeout
+    /// may pass though some came.
     ///
     /// # Errors
     ///

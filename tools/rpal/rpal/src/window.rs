@@ -105,24 +105,14 @@ impl std::error::Error for AttachError {}
 /// dead.
 pub(crate) struct Window {
     id: u64,
-    /// The peer's descriptor; taken out when the window is dropped.
-    fd: Option<OwnedFd>,
+    fd: OwnedFd,
     facts: rpal_attach,
 }
 
-/// What this process has attached.
-#[derive(Default)]
-struct Table {
-    windows: Vec<(u64, rpal_attach, Weak<Window>)>,
-    /// Descriptors of windows that could not be removed when they were to be,
-    /// since a call by their dying peer was under way.
-    leftover: Vec<OwnedFd>,
-}
+/// What this process has attached: id, facts, and whether it is still in use.
+type Table = Vec<(u64, rpal_attach, Weak<Window>)>;
 
-static TABLE: Mutex<Table> = Mutex::new(Table {
-    windows: Vec::new(),
-    leftover: Vec::new(),
-});
+static TABLE: Mutex<Table> = Mutex::new(Vec::new());
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 /// The table. No code can panic between two halves of a change to it, so a
@@ -131,32 +121,21 @@ fn table() -> MutexGuard<'static, Table> {
     TABLE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Table {
-    /// Removes the window of `fd`, now or on a later occasion.
-    fn detach(&mut self, fd: OwnedFd) {
-        self.leftover.push(fd);
-        self.retry();
-    }
+/// The window onto `slot`, if it is in use.
+fn find(table: &Table, slot: u32) -> Option<Arc<Window>> {
+    table
+        .iter()
+        .find(|(_, facts, _)| facts.slot == slot)
+        .and_then(|(_, _, window)| window.upgrade())
+}
 
-    /// Removes what an earlier attempt left over.
-    fn retry(&mut self) {
-        self.leftover.retain(|fd| {
-            // SAFETY: a descriptor gets here when its `Window` is dropped, and
-            // whatever uses a peer's memory holds a reference to one. A handler
-            // that still works for the peer only copies by the gate, which
-            // reports a missing window.
-            let result = unsafe { call::detach(fd.as_fd()) };
-            result == Err(Errno::BUSY)
-        });
-    }
-
-    /// The live window onto `slot`.
-    fn find(&self, slot: u32) -> Option<Arc<Window>> {
-        self.windows
-            .iter()
-            .find(|(_, facts, _)| facts.slot == slot)
-            .and_then(|(_, _, window)| window.upgrade())
-    }
+/// Removes the window of `fd`, of which there is no `Window` any more.
+fn detach(fd: &OwnedFd) {
+    // SAFETY: whatever uses a peer's memory holds a reference to a `Window`. A
+    // handler that still works for the peer only copies by the gate, which
+    // reports a closed window. An error means that the peer ended and the
+    // kernel was quicker.
+    let _ = unsafe { call::detach(fd.as_fd()) };
 }
 
 impl Window {
@@ -164,37 +143,31 @@ impl Window {
     /// or shares the window there is already.
     pub(crate) fn attach(fd: OwnedFd, slot: u32) -> Result<Arc<Self>, AttachError> {
         let mut table = table();
-        table.retry();
         let facts = match call::attach(fd.as_fd()) {
             Err(Errno::EXIST) => {
-                if let Some(window) = table.find(slot) {
+                if let Some(window) = find(&table, slot) {
                     return Ok(window);
                 }
                 // Its last reference is gone and the thread that drops it has
                 // not got here yet: do its work, then attach anew.
-                let before = table.windows.len();
-                table.windows.retain(|(_, facts, _)| facts.slot != slot);
-                if table.windows.len() == before {
+                let before = table.len();
+                table.retain(|(_, facts, _)| facts.slot != slot);
+                if table.len() == before {
                     return Err(AttachError::Confused);
                 }
-                // SAFETY: no `Window` refers to it, as in `Table::retry`.
-                unsafe { call::detach(fd.as_fd()) }?;
+                detach(&fd);
                 call::attach(fd.as_fd())?
             }
             other => other?,
         };
         if facts.slot != slot {
-            table.detach(fd);
+            detach(&fd);
             return Err(AttachError::Confused);
         }
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         // INVARIANT: the kernel attached it just now.
-        let window = Arc::new(Self {
-            id,
-            fd: Some(fd),
-            facts,
-        });
-        table.windows.push((id, facts, Arc::downgrade(&window)));
+        let window = Arc::new(Self { id, fd, facts });
+        table.push((id, facts, Arc::downgrade(&window)));
         Ok(window)
     }
 
@@ -215,11 +188,11 @@ fn ctl_in(start: u64, address: u64) -> Option<*mut rpal_ctl> {
 impl Drop for Window {
     fn drop(&mut self) {
         let mut table = table();
-        let before = table.windows.len();
-        table.windows.retain(|(id, _, _)| *id != self.id);
-        let removed_by_attach = table.windows.len() == before;
-        if let Some(fd) = self.fd.take().filter(|_| !removed_by_attach) {
-            table.detach(fd);
+        let before = table.len();
+        table.retain(|(id, _, _)| *id != self.id);
+        let removed_by_attach = table.len() == before;
+        if !removed_by_attach {
+            detach(&self.fd);
         }
     }
 }
