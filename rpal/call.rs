@@ -35,7 +35,7 @@ pub(crate) fn call(peer: usize, args: [u64; 4]) -> Result<i64> {
     }
     let receiver = caller.service.peer_thread(peer)?;
     stats::CALL_SLOW.inc();
-    let ticket = caller.new_ticket(args, receiver.pkru & caller.pkru, State::Queued)?;
+    let ticket = caller.new_ticket(args, receiver.base_pkru & caller.pkru(), State::Queued)?;
     let mut inner = receiver.inner.lock();
     let granted = inner.lease.grant_call(receiver.ctl());
     let mut queued = Ok(());

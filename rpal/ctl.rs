@@ -83,6 +83,11 @@ impl Ctl {
         self.caller.store(0, Relaxed);
     }
 
+    /// Tells the gate which PKRU the thread comes back to from a call.
+    pub(crate) fn set_pkru(&self, pkru: u32) {
+        self.pkru.store(pkru, Relaxed);
+    }
+
     /// Publishes what a call starts with. Before the word becomes READY.
     pub(crate) fn publish(&self, fsbase: u64, sp: u64, ip: u64, cookie: u64) {
         self.fsbase.store(fsbase, Relaxed);

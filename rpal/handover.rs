@@ -137,7 +137,7 @@ fn come_back(caller: &Thread) {
     arch::set_fsbase(caller.fsbase);
     // The gate does not switch it, so that the receiver may have changed it.
     arch::reset_gsbase();
-    arch::set_pkru(caller.pkru);
+    arch::set_pkru(caller.pkru());
     caller.ctl().claim.store(0, Relaxed);
 }
 
@@ -303,7 +303,7 @@ fn resolve(caller: &Thread, regs: &mut Regs) {
         }
         Region::G3 => {
             stats::FORWARD_G3.inc();
-            arch::set_pkru(caller.pkru);
+            arch::set_pkru(caller.pkru());
             gate.done()
         }
         Region::G1 | Region::G2 | Region::Copy | Region::Other => {
@@ -329,7 +329,7 @@ fn exit_borrowed(caller: &Thread, regs: &mut Regs) {
             stats::START_G1.inc();
             if let Ok(r) = receiver_of(caller, fsbase) {
                 u.sp = r.inner.lock().park.sp;
-                u.pkru = r.pkru & caller.pkru;
+                u.pkru = r.pkru() & caller.pkru();
             }
             u.ip = gate.finish();
         }
@@ -413,8 +413,21 @@ fn forced(caller: &Thread, signo: u32, code: i32) -> bool {
     }
 }
 
-/// Does the current task, which is registered, execute a borrowed context?
+/// Does the current task, which is registered, execute a borrowed context, or instructions of the
+/// gate whose faults are no signals?
 #[no_mangle]
 extern "C" fn __rpal_borrowed() -> bool {
-    Thread::with_current(|caller| arch::fsbase() != caller.fsbase).unwrap_or(false)
+    let absorbed = |regs: &Regs| {
+        regs.orig_ax() == u64::MAX
+            && gate::page().is_ok_and(|gate| {
+                matches!(
+                    gate.region(regs.ip()),
+                    Region::A | Region::G0 | Region::G3 | Region::Copy
+                )
+            })
+    };
+    Thread::with_current(|caller| {
+        arch::fsbase() != caller.fsbase || absorbed(&Regs::current())
+    })
+    .unwrap_or(false)
 }

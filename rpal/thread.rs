@@ -73,7 +73,10 @@ pub(crate) struct Thread {
     /// FS base at registration; `arch_prctl` can't change it any more.
     pub(crate) fsbase: u64,
     /// PKRU at registration.
-    pub(crate) pkru: u32,
+    pub(crate) base_pkru: u32,
+    /// PKRU to come back to from a call: while the thread's own task runs a call that it has
+    /// received, this allows that caller's memory too.
+    pkru: Atomic<u32>,
     next_ticket: Atomic<u64>,
     /// The receiver's lock; see `rpal/registry.rs` for the order.
     #[pin]
@@ -114,6 +117,17 @@ impl Thread {
     /// The control block.
     pub(crate) fn ctl(&self) -> &Ctl {
         self.service.area.ctl(self.owner.index())
+    }
+
+    /// PKRU to come back to from a call.
+    pub(crate) fn pkru(&self) -> u32 {
+        self.pkru.load(Relaxed)
+    }
+
+    /// Changes what [`Self::pkru`] says, for the gate too. Only the thread itself does.
+    pub(crate) fn set_pkru(&self, value: u32) {
+        self.pkru.store(value, Relaxed);
+        self.ctl().set_pkru(value);
     }
 
     /// Makes a ticket and notes it. May sleep.
@@ -230,7 +244,8 @@ fn register(service: &Arc<Service>) -> Result<Arc<Thread>> {
                     owner,
                     task: ARef::from(&**kernel::current!()),
                     fsbase,
-                    pkru,
+                    base_pkru: pkru,
+                    pkru: Atomic::new(pkru),
                     next_ticket: Atomic::new(0),
                     inner <- new_spinlock!(
                         Inner {

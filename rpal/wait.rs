@@ -88,7 +88,7 @@ pub(crate) fn reply(result: i64) -> Result<i64> {
     drop(inner);
     park.sp = regs.sp();
     // The context still allows the caller's memory.
-    arch::set_pkru(thread.pkru);
+    arch::set_pkru(thread.base_pkru);
     // If a signal comes, it is the waiting that starts again, and not the reply.
     regs.set_orig_ax(bindings::__NR_rpal_wait.into());
     regs.set_di(park.ip);
@@ -106,6 +106,7 @@ pub(crate) fn reply(result: i64) -> Result<i64> {
 /// Publishes the context. Calls that wait for it come first. The answer to the last call is given
 /// only now: its caller's next claim has to find the receiver ready.
 fn publish(thread: &Thread, park: &Park, answer: &mut Option<(Arc<Ticket>, i64)>) {
+    thread.set_pkru(thread.base_pkru);
     let mut inner = thread.inner.lock();
     inner.park = *park;
     thread
@@ -195,6 +196,7 @@ fn park_thread(
             Look::Take(c) => {
                 regs.load(&c);
                 arch::set_pkru(c.pkru);
+                thread.set_pkru(c.pkru);
                 return Ok(c.r[AX] as i64);
             }
             Look::Dead => return Err(EINTR),
