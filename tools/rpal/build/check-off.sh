@@ -9,6 +9,7 @@
 
 "$HERE/setup.sh"
 lock check-off
+lock_tree "$SRC"
 
 frags=("$REPO"/rpal/configs/{common,release}.config)
 asked=$BUILD/obj-off.asked

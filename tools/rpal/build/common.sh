@@ -54,6 +54,9 @@ lock() {
 	say WAIT "another make is busy with: $1"
 	flock "$LOCK_FD"
 }
-# Held while something compiles build/linux: overlay.py waits for it.
-lock_tree() { exec {TREE_FD}>>"$BUILD/.lock-tree"; flock -s "$TREE_FD"; }
+# Each flavour has a tree, so that a long build of one does not hold up changes
+# to another; all are compiled at build/linux, where `enter` shows them.
+tree_of() { if [[ $1 == release ]]; then echo "$SRC"; else echo "$SRC-$1"; fi; }
+# Held while something compiles a tree: overlay.py waits for it.
+lock_tree() { exec {TREE_FD}>>"$1.lock"; flock -s "$TREE_FD"; }
 unlock() { exec {LOCK_FD}>&-; }

@@ -23,7 +23,7 @@ frags=("${frags[@]/%/.config}")
 
 mkdir -p "$obj"
 asked=$(cat "${frags[@]}" | sha256sum)
-kconfigs=$(cd "$SRC" && find rpal -name 'Kconfig*' -exec cat {} + 2>/dev/null | cat - Kconfig* arch/x86/Kconfig 2>/dev/null | sha256sum)
+kconfigs=$(cd "$(tree_of "$flavour")" && find rpal -name 'Kconfig*' -exec cat {} + 2>/dev/null | cat - Kconfig* arch/x86/Kconfig 2>/dev/null | sha256sum)
 
 kconf() {
 	"$HERE/enter" make -s -C "$SRC" O="$obj" "LLVM=-$LLVM_MAJOR" "$@" >"$BUILD/log/config-$flavour.log" 2>&1 ||
@@ -39,10 +39,6 @@ elif [[ -f $obj/.config ]] && stamp_ok "config-$flavour-asked" "$asked" &&
 else
 	say CONFIG "$flavour"
 	"$HERE/enter" python3 "$HERE/config.py" merge "${frags[@]}" >"$obj/.config.asked"
-	grep -q Kconfig.rpal "$SRC/Kconfig" || { # TODO: until the hook patch is there
-		say CONFIG "no hook patch yet: without CONFIG_RPAL"
-		sed -i /RPAL/d "$obj/.config.asked"
-	}
 	stamp_drop "config-$flavour-made"
 	kconf KCONFIG_ALLCONFIG="$obj/.config.asked" allnoconfig
 	"$HERE/enter" python3 "$HERE/config.py" check "$obj/.config" "$obj/.config.asked" || {

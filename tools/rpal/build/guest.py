@@ -48,6 +48,8 @@ def qemu_args(flavour, run, *, cpus, cpu, append, icount, memory, writable, inte
         f"init={INIT} rpal_repo={REPO} rpal_repo_flags={repo_flags} {append}"
     ).replace("  ", " ")
     args = [
+        # A guest whose watcher was killed must not go on by itself.
+        "setpriv", "--pdeathsig", "KILL",
         "qemu-system-x86_64", "-machine", "pc", "-nodefaults", "-no-user-config", "-display", "none",
         "-no-reboot", "-accel", "tcg", "-cpu", cpu, "-smp", str(cpus), "-m", memory,
         "-kernel", str(BUILD / f"obj-{flavour}/arch/x86/boot/bzImage"), "-append", cmdline,

@@ -10,10 +10,12 @@ flavour=$1
 shift
 obj=$BUILD/obj-$flavour
 
-"$HERE/setup.sh"
+"$HERE/setup.sh" "$flavour"
 lock "obj-$flavour"
-binds=()
 path=$obj
+tree=$(tree_of "$flavour")
+binds=
+[[ $tree == "$SRC" ]] || binds="$tree:$SRC"
 case $flavour in
 noflush | lint)
 	# One option, or one compiler driver, away from release: start from its
@@ -29,16 +31,17 @@ noflush | lint)
 		stamp_set "seed-$flavour" yes
 	fi
 	path=$BUILD/obj-release
-	binds=(-b "$obj:$path")
+	binds+=" $obj:$path"
 	;;
 esac
-lock_tree
+lock_tree "$tree"
+export RPAL_BINDS=$binds
 "$HERE/config.sh" "$flavour"
 [[ -d $obj/kernel ]] || need_space 3
 
 # Fixed, so that nothing is built again for the clock's or the host's sake.
 kernel_make() {
-	"$HERE/enter" "${binds[@]}" make --no-print-directory -C "$SRC" O="$path" "LLVM=-$LLVM_MAJOR" -j"$JOBS" \
+	"$HERE/enter" make --no-print-directory -C "$SRC" O="$path" "LLVM=-$LLVM_MAJOR" -j"$JOBS" \
 		CC="ccache clang-$LLVM_MAJOR" \
 		KBUILD_BUILD_TIMESTAMP=@0 KBUILD_BUILD_USER=rpal KBUILD_BUILD_HOST=rpal "$@"
 }

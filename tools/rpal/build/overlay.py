@@ -141,7 +141,7 @@ def wait_for_builds(tree, want, old):
             differ = True
     if not differ:
         return None
-    lock = open(os.path.join(os.path.dirname(tree), ".lock-tree"), "w", encoding="utf-8")
+    lock = open(tree + ".lock", "w", encoding="utf-8")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -3,7 +3,7 @@
 #
 # Gets the tools, the kernel source and the tree to build. Does nothing that
 # has been done, so that every target can start with it. setup.sh tools: only
-# the tools.
+# the tools. setup.sh FLAVOUR: that flavour's tree.
 
 . "$(dirname "$0")/common.sh"
 
@@ -47,4 +47,4 @@ unlock
 # What is built from this repository alone needs no kernel source.
 [[ ${1:-} == tools ]] && exit
 "$HERE/source.sh"
-"$HERE/overlay.sh"
+"$HERE/overlay.sh" "${1:-release}"

@@ -31,6 +31,7 @@ selftests() {
 	local headers=$BUILD/obj-release
 	# Against this tree's headers, as the kernel's own kselftest target does.
 	"$HERE/kmake.sh" release -s headers
+	lock_tree "$SRC"
 	"$HERE/enter" make -s --no-print-directory -C "$SRC/tools/testing/selftests" -j"$JOBS" TARGETS=rpal \
 		O="$headers" KHDR_INCLUDES="-isystem $headers/usr/include" "LLVM=-$LLVM_MAJOR" \
 		FORCE_TARGETS=1 INSTALL_PATH="$BUILD/kselftest" install >"$BUILD/log/kselftest.log" 2>&1 ||
