@@ -54,7 +54,7 @@ macro_rules! setters {
     ($($set:ident: $f:ident),*) => {$(
         pub(crate) fn $set(&mut self, v: u64) {
             // SAFETY: by the type invariant.
-            unsafe { (*self.0).$f = v as _ }
+            unsafe { (*self.0).$f = v as usize }
         }
     )*};
 }
@@ -87,8 +87,8 @@ impl Regs {
         let p = unsafe { &*self.0 };
         Context {
             r: [
-                p.r8, p.r9, p.r10, p.r11, p.r12, p.r13, p.r14, p.r15, p.ax, p.cx, p.dx, p.si,
-                p.di, p.bp, p.bx,
+                p.r8, p.r9, p.r10, p.r11, p.r12, p.r13, p.r14, p.r15, p.ax, p.cx, p.dx, p.si, p.di,
+                p.bp, p.bx,
             ]
             .map(|v| v as u64),
             // Code with other segments than ours goes on nowhere: it has to fault.
@@ -111,25 +111,25 @@ impl Regs {
         let [r8, r9, r10, r11, r12, r13, r14, r15, ax, cx, dx, si, di, bp, bx] = c.r;
         // SAFETY: by the type invariant.
         let p = unsafe { &mut *self.0 };
-        p.r8 = r8 as _;
-        p.r9 = r9 as _;
-        p.r10 = r10 as _;
-        p.r11 = r11 as _;
-        p.r12 = r12 as _;
-        p.r13 = r13 as _;
-        p.r14 = r14 as _;
-        p.r15 = r15 as _;
-        p.ax = ax as _;
-        p.cx = cx as _;
-        p.dx = dx as _;
-        p.si = si as _;
-        p.di = di as _;
-        p.bp = bp as _;
-        p.bx = bx as _;
-        p.ip = c.ip as _;
-        p.sp = c.sp as _;
-        p.flags = (c.flags & FLAGS_MASK | FLAGS_FIXED) as _;
-        p.orig_ax = u64::MAX as _;
+        p.r8 = r8 as usize;
+        p.r9 = r9 as usize;
+        p.r10 = r10 as usize;
+        p.r11 = r11 as usize;
+        p.r12 = r12 as usize;
+        p.r13 = r13 as usize;
+        p.r14 = r14 as usize;
+        p.r15 = r15 as usize;
+        p.ax = ax as usize;
+        p.cx = cx as usize;
+        p.dx = dx as usize;
+        p.si = si as usize;
+        p.di = di as usize;
+        p.bp = bp as usize;
+        p.bx = bx as usize;
+        p.ip = c.ip as usize;
+        p.sp = c.sp as usize;
+        p.flags = (c.flags & FLAGS_MASK | FLAGS_FIXED) as usize;
+        p.orig_ax = usize::MAX;
         // SAFETY: `p` is valid; the restart block is the current task's own.
         unsafe {
             bindings::rpal_regs_set_flat(p);

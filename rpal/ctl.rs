@@ -75,10 +75,10 @@ impl Ctl {
         self.fsbase.store(fsbase, Relaxed);
         self.pkru.store(pkru, Relaxed);
         // CAST: the owner's bits lie in the low half.
-        self.lent
-            .store((word::LENT | owner.bits()) as u32, Relaxed);
+        self.lent.store((word::LENT | owner.bits()) as u32, Relaxed);
         self.claim_delta.store(word::claim_delta(owner), Relaxed);
-        self.release_delta.store(word::release_delta(owner), Relaxed);
+        self.release_delta
+            .store(word::release_delta(owner), Relaxed);
         self.saved_sp.store(0, Relaxed);
         self.caller.store(0, Relaxed);
     }

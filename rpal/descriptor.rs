@@ -39,6 +39,11 @@ static FOPS: Fops = Fops(bindings::file_operations {
     ..pin_init::zeroed()
 });
 
+/// The last reference to a descriptor goes.
+///
+/// # Safety
+///
+/// `file` was opened by [`open`], and this is called once.
 unsafe extern "C" fn release(
     _: *mut bindings::inode,
     file: *mut bindings::file,
@@ -57,7 +62,7 @@ fn open(service: &Arc<Service>) -> Result<(FileDescriptorReservation, ARef<File>
     // SAFETY: the name and the operations are static.
     let file = kernel::error::from_err_ptr(unsafe {
         bindings::anon_inode_create_getfile(
-            c"[rpal]".as_ptr().cast(),
+            c"[rpal]".as_char_ptr(),
             &FOPS.0,
             private.cast_mut().cast(),
             bindings::O_RDWR as i32,

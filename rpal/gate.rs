@@ -57,10 +57,15 @@ symbols! {
     rpal_gate_copy, rpal_gate_copy_start, rpal_gate_copy_end, rpal_gate_copy_fault,
 }
 
+/// Where in the page a label is.
+fn in_page(label: *const u8) -> usize {
+    // Addresses; nothing is read.
+    (label as usize).wrapping_sub(addr_of!(rpal_gate_page) as usize)
+}
+
 macro_rules! offset {
     ($name:ident) => {
-        // Addresses of labels of one page; nothing is read.
-        (addr_of!($name) as usize - addr_of!(rpal_gate_page) as usize)
+        in_page(addr_of!($name))
     };
 }
 
@@ -214,9 +219,8 @@ mod tests {
     fn wrpkru_is_where_it_is_patched() {
         for offset in [offset!(rpal_gate_wrpkru_in), offset!(rpal_gate_wrpkru_out)] {
             // SAFETY: three bytes of the page.
-            let code = unsafe {
-                core::slice::from_raw_parts(addr_of!(rpal_gate_page).add(offset), 3)
-            };
+            let code =
+                unsafe { core::slice::from_raw_parts(addr_of!(rpal_gate_page).add(offset), 3) };
             assert_eq!(code, [0x0f, 0x01, 0xef]);
         }
     }

@@ -101,9 +101,7 @@ fn receiver_of(caller: &Thread, fsbase: u64) -> core::result::Result<Arc<Thread>
 /// of its own; [`come_back`] gives it these.
 fn hand_over(caller: &Thread, receiver: &Thread, u: &Context) -> core::result::Result<u64, Lost> {
     // Without one the caller loses the answer; the receiver must not lose its context for that.
-    let ticket = caller
-        .new_ticket([0; 4], 0, ticket::State::Granted)
-        .ok();
+    let ticket = caller.new_ticket([0; 4], 0, ticket::State::Granted).ok();
     let mut inner = receiver.inner.lock();
     let granted = inner.lease.grant(receiver.ctl());
     if granted == Grant::Granted {
@@ -165,7 +163,7 @@ fn give_back(caller: &Thread, gate: &Gate, fsbase: u64, u: &Context) -> Option<(
         Err(Lost::Errno(e)) => {
             stats::EVICTED.inc();
             let mut c = caller_at(caller, gate.done());
-            c.r[R8] = e.to_errno() as i64 as u64;
+            c.r[R8] = i64::from(e.to_errno()) as u64;
             Some((c, false))
         }
         Err(Lost::Accident) => None,
@@ -208,7 +206,7 @@ fn enter(caller: &Thread, regs: &mut Regs) -> bool {
             drop_claim(caller);
         }
         if !arch::is_compat_syscall() && is_refused(regs) {
-            regs.set_ax(EBUSY.to_errno() as i64 as u64);
+            regs.set_ax(i64::from(EBUSY.to_errno()) as u64);
             return false;
         }
         return true;
@@ -224,7 +222,7 @@ fn enter(caller: &Thread, regs: &mut Regs) -> bool {
     stats::HANDOVER_SYSCALL.inc();
     let compat = arch::is_compat_syscall();
     let Some((mut c, waits)) = give_back(caller, gate, fsbase, &u) else {
-        regs.set_ax(ENOSYS.to_errno() as i64 as u64);
+        regs.set_ax(i64::from(ENOSYS.to_errno()) as u64);
         task::force_segv();
         return false;
     };
@@ -240,7 +238,7 @@ fn enter(caller: &Thread, regs: &mut Regs) -> bool {
     c.ip = gate.await_().1;
     c.r[CX] = c.ip;
     c.r[3] = c.flags;
-    c.r[AX] = ENOSYS.to_errno() as i64 as u64;
+    c.r[AX] = i64::from(ENOSYS.to_errno()) as u64;
     regs.load(&c);
     regs.set_orig_ax(bindings::__NR_rpal_await.into());
     true
@@ -426,8 +424,6 @@ extern "C" fn __rpal_borrowed() -> bool {
                 )
             })
     };
-    Thread::with_current(|caller| {
-        arch::fsbase() != caller.fsbase || absorbed(&Regs::current())
-    })
-    .unwrap_or(false)
+    Thread::with_current(|caller| arch::fsbase() != caller.fsbase || absorbed(&Regs::current()))
+        .unwrap_or(false)
 }

@@ -50,6 +50,10 @@ unsafe fn service_of<'a>(mn: *mut bindings::mmu_notifier) -> &'a Service {
 }
 
 /// The address space goes: no page table of it may be reachable any more.
+///
+/// # Safety
+///
+/// Only for the notifier core, with a registered notifier.
 unsafe extern "C" fn release(mn: *mut bindings::mmu_notifier, _mm: *mut bindings::mm_struct) {
     // SAFETY: the core calls with registered notifiers only.
     let service = unsafe { service_of(mn) };
@@ -62,6 +66,10 @@ unsafe extern "C" fn release(mn: *mut bindings::mmu_notifier, _mm: *mut bindings
 }
 
 /// A flush of the owner's TLB: does the same for everybody who has a window.
+///
+/// # Safety
+///
+/// Only for the notifier core, with a registered notifier.
 unsafe extern "C" fn invalidate(
     mn: *mut bindings::mmu_notifier,
     _mm: *mut bindings::mm_struct,
@@ -73,6 +81,10 @@ unsafe extern "C" fn invalidate(
 }
 
 /// Nobody uses the notifier any more.
+///
+/// # Safety
+///
+/// Only for the notifier core, once, after [`Subscription::register`].
 unsafe extern "C" fn free(mn: *mut bindings::mmu_notifier) {
     // SAFETY: `register` gave a reference away for this.
     drop(unsafe { Arc::from_raw(core::ptr::from_ref(service_of(mn))) });

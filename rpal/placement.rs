@@ -151,7 +151,7 @@ unsafe extern "C" fn rpal_pick_mmap_layout(
         } else {
             0
         };
-        let limit: usize = (*stack).rlim_cur as _;
+        let limit = (*stack).rlim_cur;
         let gap = limit
             .saturating_add(STACK_RND)
             .clamp(STACK_RND + SZ_128M, SLOT_SIZE / 6);
@@ -181,7 +181,11 @@ unsafe extern "C" fn rpal_mmap_range(flags: usize, begin: *mut usize, end: *mut 
         (0, 0)
     } else {
         // SAFETY: `mmap_legacy_base` was set when the image was loaded.
-        let base = unsafe { (*(*Task::current_raw()).mm).__bindgen_anon_1.mmap_legacy_base };
+        let base = unsafe {
+            (*(*Task::current_raw()).mm)
+                .__bindgen_anon_1
+                .mmap_legacy_base
+        };
         (base, slot.start() + STACK_TOP)
     };
     // SAFETY: by the contract.

@@ -157,7 +157,14 @@ impl Service {
         if let Some(seen) = self.seen.get(usize::from(word)) {
             // Changed under the lock only. The barrier of the link orders it for readers.
             let old = seen.load(Relaxed);
-            seen.store(if window.is_some() { old | bit } else { old & !bit }, Relaxed);
+            seen.store(
+                if window.is_some() {
+                    old | bit
+                } else {
+                    old & !bit
+                },
+                Relaxed,
+            );
         }
         if let Some(entry) = windows.get_mut(usize::from(slot.number())) {
             core::mem::swap(entry, &mut window);

@@ -27,6 +27,11 @@ pub(crate) struct Special<T> {
     owner: Arc<T>,
 }
 
+/// No page is ever missing.
+///
+/// # Safety
+///
+/// None; the type is that of the operation.
 unsafe extern "C" fn sigbus(
     _: *const bindings::vm_special_mapping,
     _: *mut bindings::vm_area_struct,
@@ -35,6 +40,11 @@ unsafe extern "C" fn sigbus(
     bindings::vm_fault_reason_VM_FAULT_SIGBUS
 }
 
+/// The mapping goes.
+///
+/// # Safety
+///
+/// `spec` was made by [`WriteGuard::install`] with this type, and this is called once.
 unsafe extern "C" fn close<T>(
     spec: *const bindings::vm_special_mapping,
     _: *mut bindings::vm_area_struct,

@@ -43,8 +43,7 @@ pub(crate) fn schedule(jiffies: Option<usize>) -> Option<usize> {
             }
             // CAST: limited to what a signed long holds.
             Some(j) => Some(
-                bindings::schedule_timeout(j.min(isize::MAX as usize - 1) as isize).max(0)
-                    as usize,
+                bindings::schedule_timeout(j.min(isize::MAX as usize - 1) as isize).max(0) as usize,
             ),
         }
     }
@@ -103,5 +102,5 @@ pub(crate) fn clear_uprobe() {
 /// Ends an accident: the current task gets a SIGSEGV that it can't ignore.
 pub(crate) fn force_segv() {
     // SAFETY: always safe to call in process context.
-    unsafe { bindings::force_sig(bindings::SIGSEGV as _) }
+    unsafe { bindings::force_sig(bindings::SIGSEGV as i32) }
 }

@@ -265,9 +265,7 @@ fn register(service: &Arc<Service>) -> Result<Arc<Thread>> {
     )?;
     thread.ctl().init(thread.owner, fsbase, pkru);
     // SAFETY: the field is the current task's own, and NULL.
-    unsafe {
-        (*Task::current_raw()).rpal.thread = Arc::into_raw(thread.clone()).cast_mut().cast()
-    };
+    unsafe { (*Task::current_raw()).rpal.thread = Arc::into_raw(thread.clone()).cast_mut().cast() };
     task::hook_syscalls(true);
     Ok(thread)
 }

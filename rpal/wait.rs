@@ -201,11 +201,7 @@ fn park_thread(
             }
             Look::Dead => return Err(EINTR),
             Look::Native if leave => {
-                return Err(if timed_out {
-                    ETIMEDOUT
-                } else {
-                    ERESTARTSYS
-                });
+                return Err(if timed_out { ETIMEDOUT } else { ERESTARTSYS });
             }
             Look::Native => {
                 wanted = false;
@@ -220,8 +216,8 @@ fn park_thread(
                     task::schedule(None);
                 }
                 Some(jiffies) => {
-                    let rest = task::schedule(Some(jiffies as usize)).unwrap_or(0);
-                    left = Some(rest as _);
+                    let rest = task::schedule(Some(jiffies)).unwrap_or(0);
+                    left = Some(rest);
                     timed_out = rest == 0;
                 }
             },
@@ -279,6 +275,6 @@ fn sleep_rekick(thread: &Thread) {
     }
     drop(inner);
     if waits {
-        task::schedule(Some(msecs_to_jiffies(REKICK_MS) as usize));
+        task::schedule(Some(msecs_to_jiffies(REKICK_MS)));
     }
 }

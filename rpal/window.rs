@@ -155,7 +155,14 @@ pub(crate) fn attach(own: &Arc<Service>, peer: &Arc<Service>) -> Result {
         },
         kernel::alloc::flags::GFP_KERNEL_ACCOUNT,
     )?;
-    map(&guard, own, peer.place, peer.key.number(), &window, old.is_some())?;
+    map(
+        &guard,
+        own,
+        peer.place,
+        peer.key.number(),
+        &window,
+        old.is_some(),
+    )?;
     own.set_window(peer.place, Some(window.clone()));
     peer.add_holder(window.clone())?;
     // Pairs with the barrier in `flush_holders`.
@@ -347,7 +354,14 @@ unsafe extern "C" fn __rpal_gup_fast_permitted(
     end: usize,
 ) -> bool {
     // SAFETY: by the contract, and the service stays as long as its address space has a user.
-    let own = unsafe { &*(*mm).__bindgen_anon_1.context.rpal.service.cast::<Service>() };
+    let own = unsafe {
+        &*(*mm)
+            .__bindgen_anon_1
+            .context
+            .rpal
+            .service
+            .cast::<Service>()
+    };
     let first = start >> crate::slots::SLOT_SHIFT;
     let last = end.saturating_sub(1) >> crate::slots::SLOT_SHIFT;
     // A range of several slots is no buffer; the slow way looks at each mapping.
