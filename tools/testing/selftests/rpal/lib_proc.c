@@ -332,8 +332,17 @@ void rpal_connect(struct rpal_proc *p)
 	CHECK_EQ(0, rpal_run(p, do_attach, rpal_give(p, rpal_me.fd), 0, 0, 0));
 }
 
+static void link_one(struct rpal_proc *p, struct rpal_proc *q)
+{
+	long ret = rpal_run(p, do_attach, rpal_give(p, q->fd), 0, 0, 0);
+
+	if (ret == -EOWNERDEAD)
+		FAIL("process %d died: status %#x", q->pid, rpal_reap(q));
+	CHECK_EQ(0, ret);
+}
+
 void rpal_link(struct rpal_proc *p, struct rpal_proc *q)
 {
-	CHECK_EQ(0, rpal_run(p, do_attach, rpal_give(p, q->fd), 0, 0, 0));
-	CHECK_EQ(0, rpal_run(q, do_attach, rpal_give(q, p->fd), 0, 0, 0));
+	link_one(p, q);
+	link_one(q, p);
 }
