@@ -26,7 +26,7 @@ use kernel::{
 /// `rpal_call(2)`: runs the receiver's function in the receiver's own task.
 ///
 /// Waits until the receiver parks. `ENXIO`: not registered; `EPERM`: not called by the gate;
-/// `ENOTCONN`: no window shows `peer`; `ESRCH`: no thread has registered there; `EPIPE`: the
+/// `ENOTCONN`: no window shows `peer`; `ESRCH`: no thread has ever registered there; `EPIPE`: the
 /// receiver is dead; `ENOMEM`; restart codes if a signal comes. Sleeps.
 pub(crate) fn call(peer: usize, args: [u64; 4]) -> Result<i64> {
     let caller = Thread::current()?;

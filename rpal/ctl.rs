@@ -83,6 +83,11 @@ impl Ctl {
         self.caller.store(0, Relaxed);
     }
 
+    /// Has a thread ever registered here? As user space has it: good for an errno only.
+    pub(crate) fn was_used(&self) -> bool {
+        self.lent.load(Relaxed) != 0
+    }
+
     /// Tells the gate which PKRU the thread comes back to from a call.
     pub(crate) fn set_pkru(&self, pkru: u32) {
         self.pkru.store(pkru, Relaxed);

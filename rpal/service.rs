@@ -287,7 +287,8 @@ impl Service {
 
     /// The registered thread of a peer whose control block is at `addr`.
     ///
-    /// `ENOTCONN`: no such peer is attached; `EPIPE`: it is dead; `ESRCH`: no thread is there.
+    /// `ENOTCONN`: no such peer is attached; `EPIPE`: it is dead, or the thread has gone; `ESRCH`: no
+    /// thread has ever been there.
     pub(crate) fn peer_thread(&self, addr: usize) -> Result<Arc<Thread>> {
         let slot = Slot::of_addr(addr).ok_or(ENOTCONN)?;
         let window = self.window(slot.number()).ok_or(ENOTCONN)?;
@@ -298,7 +299,14 @@ impl Service {
             return Err(ENOTCONN);
         }
         let index = window.peer.area_addr.index(addr).ok_or(ESRCH)?;
-        window.peer.thread(index).ok_or(ESRCH)
+        window.peer.thread(index).ok_or_else(|| {
+            // Threads go one by one before their service does.
+            if window.peer.area.ctl(index).was_used() {
+                EPIPE
+            } else {
+                ESRCH
+            }
+        })
     }
 
     /// As [`Self::peer_thread`], even if the window was closed.
