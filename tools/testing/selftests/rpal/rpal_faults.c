@@ -384,7 +384,7 @@ RPAL_TEST(thread_dies)
 {
 	setup();
 	CHECK_EQ(-EPIPE, rpal_call(&peer, thread_exits, 0, 0, 0));
-	CHECK_EQ(-ESRCH, rpal_call(&peer, do_add, 1, 2, 3));
+	CHECK_EQ(-EPIPE, rpal_call(&peer, do_add, 1, 2, 3));
 	rpal_serve(&peer);
 	CHECK_EQ(6, rpal_call(&peer, do_add, 1, 2, 3));
 	CHECK_EQ(peer.pid, rpal_call(&peer, do_getpid, 0, 0, 0));
