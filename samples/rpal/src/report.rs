@@ -37,11 +37,17 @@ impl<'a> Report<'a> {
         })
     }
 
-    /// The means of `messages` messages: from before one is sent until the
-    /// receiver has it, and from before one is built until its reply is
-    /// checked.
+    /// The means of two runs: from before a message is built until its reply is
+    /// checked, of `messages`; and from before one is sent until the receiver
+    /// has it, of `one_way_messages`.
     #[must_use]
-    pub fn echo(&self, messages: u64, one_way: f64, round_trip: f64) -> String {
+    pub fn echo(
+        &self,
+        messages: u64,
+        round_trip: f64,
+        one_way_messages: u64,
+        one_way: f64,
+    ) -> String {
         let Self {
             mechanism,
             unit,
@@ -52,7 +58,8 @@ impl<'a> Report<'a> {
              round trip {round_trip:.1} {unit}\n\
              RESULT {{\"bench\":\"echo\",\"mechanism\":\"{mechanism}\",\"bytes\":{LEN},\
              \"messages\":{messages},\"one_way\":{one_way:.1},\"round_trip\":{round_trip:.1},\
-             \"unit\":\"{unit}\",\"cpus\":\"{cpus}\"}}"
+             \"unit\":\"{unit}\",\"cpus\":\"{cpus}\",\
+             \"one_way_messages\":{one_way_messages}}}"
         )
     }
 
@@ -131,11 +138,11 @@ mod tests {
     #[test]
     fn an_echo_is_one_line_for_people_and_one_object() {
         assert_eq!(
-            REPORT.echo(5, 1.25, 2.0),
-            "rpal: 5 messages of 32 bytes: one way 1.2, round trip 2.0 guest instructions\n\
-             RESULT {\"bench\":\"echo\",\"mechanism\":\"rpal\",\"bytes\":32,\"messages\":5,\
+            REPORT.echo(50, 2.0, 5, 1.25),
+            "rpal: 50 messages of 32 bytes: one way 1.2, round trip 2.0 guest instructions\n\
+             RESULT {\"bench\":\"echo\",\"mechanism\":\"rpal\",\"bytes\":32,\"messages\":50,\
              \"one_way\":1.2,\"round_trip\":2.0,\"unit\":\"guest instructions\",\
-             \"cpus\":\"same\"}"
+             \"cpus\":\"same\",\"one_way_messages\":5}"
         );
     }
 
