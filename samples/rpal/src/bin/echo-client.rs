@@ -45,7 +45,8 @@ fn run() -> Result<(), Box<dyn Error>> {
     if let Some(cpu) = options.cpu {
         cpu::pin(cpu)?;
     }
-    let connection = Connection::connect(&options.socket)?;
+    let connection = Connection::connect(&options.socket)
+        .map_err(|error| format!("{}: {error}", options.socket.display()))?;
     let server = connection.peer_pid()?;
     let mut transport = Rpal(connection.caller()?);
     client::run("rpal", &mut transport, server, &options)?;

@@ -26,7 +26,9 @@ fn serve() -> Result<(), Box<dyn Error>> {
     let receiver = Receiver::spawn(|| {
         |request: &[u8], reply: &mut [u8]| message::answer(request, reply).map_err(|_| BAD_MESSAGE)
     })?;
-    Listener::bind(&options.socket)?.run(&[receiver.address()])?;
+    Listener::bind(&options.socket)
+        .map_err(|error| format!("{}: {error}", options.socket.display()))?
+        .run(&[receiver.address()])?;
     Ok(())
 }
 

@@ -74,7 +74,9 @@ fn run() -> Result<(), Box<dyn Error>> {
     if let Some(cpu) = options.cpu {
         cpu::pin(cpu)?;
     }
-    let mut transport = UdsEpoll::new(UnixStream::connect(&options.socket)?)?;
+    let socket = UnixStream::connect(&options.socket)
+        .map_err(|error| format!("{}: {error}", options.socket.display()))?;
+    let mut transport = UdsEpoll::new(socket)?;
     let server = transport.server()?;
     client::run("uds_epoll", &mut transport, server, &options)?;
     Ok(())

@@ -70,7 +70,8 @@ fn serve() -> Result<(), Box<dyn Error>> {
     if let Some(cpu) = options.cpu {
         cpu::pin(cpu)?;
     }
-    let listener = UnixListener::bind(&options.socket)?;
+    let listener = UnixListener::bind(&options.socket)
+        .map_err(|error| format!("{}: {error}", options.socket.display()))?;
     listener.set_nonblocking(true)?;
     let mut epoll = Epoll::new()?;
     epoll.add(&listener, LISTENER)?;
