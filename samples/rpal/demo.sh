@@ -24,8 +24,8 @@ client_cpu=0
 # A hand-over costs as much as the socket, and its mean is as steady after
 # fewer. Tracing, too, needs fewer: what it looks for is events that are not
 # there.
-system_calls=$((messages / 10 + 1))
-traced_rpal=$((messages / 10 + 1))
+system_calls=$(((messages + 9) / 10))
+traced_rpal=$(((messages + 9) / 10))
 traced_uds=1000
 
 work=$(mktemp -d)
