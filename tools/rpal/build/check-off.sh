@@ -7,9 +7,10 @@
 
 . "$(dirname "$0")/common.sh"
 
-"$HERE/setup.sh"
+"$HERE/setup.sh" off
 lock check-off
-lock_tree "$SRC"
+PATCHED=$(tree_of off)
+lock_tree "$PATCHED"
 
 frags=("$REPO"/rpal/configs/{common,release}.config)
 asked=$BUILD/obj-off.asked
@@ -35,7 +36,7 @@ echo "check-off: ${#objects[@]} objects, CONFIG_RPAL=n against the published sou
 
 for which in stock patched; do
 	tree=$PRISTINE
-	[[ $which == patched ]] && tree=$SRC
+	[[ $which == patched ]] && tree=$PATCHED
 	[[ -f $BUILD/obj-off-$which/.config && ! $asked -nt $BUILD/obj-off-$which/.config ]] || {
 		say CONFIG "off, $which"
 		off_make "$tree" "$which" KCONFIG_ALLCONFIG="$asked" allnoconfig >/dev/null

@@ -6,7 +6,8 @@
 
 . "$(dirname "$0")/common.sh"
 
-"$HERE/setup.sh"
+"$HERE/setup.sh" lint
+SRC=$(tree_of lint)
 mkdir -p "$BUILD/log"
 cd "$REPO"
 
@@ -56,8 +57,10 @@ check_checkpatch() {
 	local bad=0 f
 	# A patch here has a description and no author's sign-off, and a new file is
 	# no reason to touch MAINTAINERS, which is not ours.
+	# From standard input: a file in a git tree is taken for source otherwise.
 	for f in $(ours 'patches/*.patch'); do
-		"$HERE/enter" perl "$SRC/scripts/checkpatch.pl" --root="$SRC" --strict --quiet --no-signoff --ignore FILE_PATH_CHANGES "$f" || bad=1
+		"$HERE/enter" perl "$SRC/scripts/checkpatch.pl" --root="$SRC" --strict --quiet --no-signoff --ignore FILE_PATH_CHANGES - <"$f" ||
+			{ echo "in $f"; bad=1; }
 	done
 	for f in $(ours 'include/*.h' 'rpal/*.[chS]' 'rust/*.[ch]' 'tools/testing/*.[chS]' 'samples/*.[ch]' 'tools/rpal/*.[ch]'); do
 		"$HERE/enter" perl "$SRC/scripts/checkpatch.pl" --root="$SRC" --strict --quiet --terse --show-types -f "$f" || bad=1
