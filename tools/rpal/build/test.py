@@ -97,7 +97,7 @@ def script(tests):
     lines = ["set -u"]
     for test in tests:
         lines += [
-            f"cd {INSTALLED}/rpal", f"echo '@begin {test}'", f"./{test} </dev/null; echo \"@end {test} $?\"",
+            f"cd {INSTALLED}/rpal", f"echo '@begin {test}'", "SECONDS=0", f"./{test} </dev/null; echo \"@end {test} $? $SECONDS\"",
         ]
     return "\n".join(lines)
 
@@ -111,7 +111,7 @@ def split(output, tests):
         # A program that died in mid-line leaves the mark at the end of one.
         if begin := re.search(r"@begin (\S+)$", line):
             name, lines = begin[1], []
-        elif (end := re.search(r"@end (\S+) (\d+)$", line)) and name == end[1]:
+        elif (end := re.search(r"@end (\S+) (\d+) \d+$", line)) and name == end[1]:
             found[name] = lines + [line[: end.start()]], int(end[2])
             name = None
         elif name:
