@@ -327,8 +327,9 @@ fn peer_fault(window: &Window, address: usize, fault_flags: u32) -> Result {
     unsafe {
         to_result(bindings::mmap_read_lock_killable(mm))?;
         let old = bindings::rpal_memcg_enter(mm, &mut own);
-        // Handlers of such mappings have never run for a stranger; and a write to a shadow stack
-        // would be served again and again. The peer itself can meet these faults.
+        // Handlers of such mappings have never run for a stranger; a write to a shadow stack would
+        // be served again and again; a stack grows for its owner only. The peer itself can meet
+        // these faults.
         let ret = if bindings::rpal_is_special(mm, address) {
             EFAULT.to_errno()
         } else {

@@ -294,12 +294,15 @@ __rust_helper void rust_helper_rpal_vma_unseal(struct vm_area_struct *vma)
 	vm_flags_clear(vma, VM_SEALED);
 }
 
-/* Is @addr in a mapping whose faults only its owner may meet? Under the mmap_lock. */
+/*
+ * Is @addr an address whose faults only the owner of @mm may meet: in a special
+ * mapping, or in none, which a stack may have to grow into? Under the mmap_lock.
+ */
 __rust_helper bool rust_helper_rpal_is_special(struct mm_struct *mm, unsigned long addr)
 {
 	struct vm_area_struct *vma = vma_lookup(mm, addr);
 
-	return vma && vma->vm_flags & (VM_SHADOW_STACK | VM_IO | VM_PFNMAP | VM_MIXEDMAP);
+	return !vma || vma->vm_flags & (VM_SHADOW_STACK | VM_IO | VM_PFNMAP | VM_MIXEDMAP);
 }
 
 __rust_helper bool rust_helper_rpal_task_is_dumpable(struct task_struct *task)
