@@ -42,13 +42,13 @@ pub enum CallError {
     /// A buffer lies outside the caller's slot, where the receiver has no
     /// view of it. Only memory mapped with `MAP_FIXED` can do so.
     OutsideSlot,
-    /// The receiver's process, or its thread, died. If that was during the
-    /// call, the handler may or may not have run.
+    /// The receiver's process or thread died, or the receiver was dropped. If
+    /// that was during the call, the handler may have run, wholly or partly,
+    /// or not.
     PeerDied,
     /// The two services are not attached to each other any more.
     NotAttached,
-    /// The receiver is not registered any more: it was dropped, or its thread
-    /// has ended and its process is about to.
+    /// There has never been a receiver at that address.
     NoReceiver,
     /// The receiver is not the one that was called; the call was not made.
     Stale,
