@@ -241,6 +241,31 @@ int rpal_run_test(rpal_fn fn, int how, char *why)
 	return KSFT_FAIL;
 }
 
+void rpal_divide(void (*fn)(int first, int stride))
+{
+	int i, nr = rpal_cpus();
+	pid_t pid[RPAL_WORKERS];
+	int status;
+
+	if (nr > RPAL_WORKERS)
+		nr = RPAL_WORKERS;
+	fflush(NULL);
+	for (i = 0; i < nr; i++) {
+		pid[i] = fork();
+		CHECK(pid[i] >= 0);
+		if (!pid[i]) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			fn(i, nr);
+			_exit(0);
+		}
+	}
+	for (i = 0; i < nr; i++) {
+		CHECK(waitpid(pid[i], &status, 0) == pid[i]);
+		if (status)
+			FAIL("worker %d: status %#x", i, status);
+	}
+}
+
 void rpal_skip(const char *fmt, ...)
 {
 	struct msg m = { .op = OP_SKIP };

@@ -102,84 +102,103 @@ static long call_times(struct rpal_proc *c, struct rpal_proc *r, long nr,
 			rpal_there(r, work), nr, slow);
 }
 
-RPAL_PLAIN_TEST(at_random_moments)
+/* For all workers; each goes on from here by itself. */
+static unsigned int seed;
+/* Shared by them. */
+static struct { int callers, receivers, late; } *killed;
+
+static void add_one(int *count)
+{
+	__atomic_add_fetch(count, 1, __ATOMIC_RELAXED);
+}
+
+static void kill_at_random(int round, int stride)
 {
 	static const long kinds[] = { 0, 0, 3, 100 };
-	int killed_callers = 0, killed_receivers = 0, late = 0;
-	const char *given = getenv("RPAL_SEED");
-	unsigned int seed = given ? strtoul(given, NULL, 0) : time(NULL);
 	int fd = memfd_create("progress", 0);
+	unsigned int own = seed + round;
 	struct rpal_proc c, r;
-	int round, i;
 	long ret;
+	int i;
 
-	fprintf(stderr, "# RPAL_SEED=%u\n", seed);
-	ASSERT_EQ(0, ftruncate(fd, RPAL_PAGE));
+	CHECK_EQ(0, ftruncate(fd, RPAL_PAGE));
 	map_progress(fd, 0, 0, 0);
 	rpal_spawn(&r);
 	rpal_serve(&r);
 	start_caller(&c, fd);
 	rpal_link(&c, &r);
-	for (round = 0; round < ROUNDS; round++) {
-		long slow = kinds[rand_r(&seed) % ARRAY_SIZE(kinds)];
-		bool caller = rand_r(&seed) % 2;
+	for (; round < ROUNDS; round += stride) {
+		long slow = kinds[rand_r(&own) % ARRAY_SIZE(kinds)];
+		bool caller = rand_r(&own) % 2;
 		long calls = CALLS;
 		long when;
 
 		/* The slow ones cost a hundred times as much. */
 		if (slow == 3)
 			calls /= 50;
-		when = rand_r(&seed) % (calls * 9 / 10);
+		when = rand_r(&own) % (calls * 9 / 10);
 		progress->calls = 0;
 		rpal_post(&c, many_calls, (unsigned long)r.ctl,
 			  rpal_there(&r, work), calls, slow);
 		wait_progress(when);
 		/* Not always at the end of a time slice. */
-		for (i = rand_r(&seed) % 5000; i; i--)
+		for (i = rand_r(&own) % 5000; i; i--)
 			asm volatile("");
 		if (caller) {
 			rpal_kill(&c);
-			killed_callers++;
+			add_one(&killed->callers);
+			if (progress->calls == calls)
+				add_one(&killed->late);
 			start_caller(&c, fd);
 			rpal_link(&c, &r);
-			if (progress->calls == calls)
-				late++;
 		} else {
 			rpal_kill(&r);
-			killed_receivers++;
-			ASSERT_TRUE(rpal_result(&c, &ret));
+			add_one(&killed->receivers);
+			if (!rpal_result(&c, &ret))
+				FAIL("round %d: the caller died", round);
 			/* It may have been through with all of them. */
 			if (ret == 0 && progress->calls == calls)
-				late++;
-			else
-				ASSERT_EQ(-EPIPE, ret) {
-					TH_LOG("round %d", round);
-				}
+				add_one(&killed->late);
+			else if (ret != -EPIPE)
+				FAIL("round %d: %ld", round, ret);
 			rpal_spawn(&r);
 			rpal_serve(&r);
 			rpal_link(&c, &r);
 		}
-		ASSERT_EQ(0, call_times(&c, &r, 20, 7)) {
-			TH_LOG("round %d", round);
-		}
+		ret = call_times(&c, &r, 20, 7);
+		if (ret)
+			FAIL("round %d: %ld afterwards", round, ret);
 	}
 	rpal_end(&c);
 	rpal_end(&r);
+}
+
+RPAL_PLAIN_TEST(at_random_moments)
+{
+	const char *given = getenv("RPAL_SEED");
+
+	seed = given ? strtoul(given, NULL, 0) : time(NULL);
+	fprintf(stderr, "# RPAL_SEED=%u\n", seed);
+	killed = mmap(NULL, RPAL_PAGE, PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, (void *)killed);
+	rpal_divide(kill_at_random);
 	fprintf(stderr, "# killed %d callers and %d receivers, %d too late\n",
-		killed_callers, killed_receivers, late);
-	EXPECT_LT(late, ROUNDS / 4);
+		killed->callers, killed->receivers, killed->late);
+	EXPECT_EQ(ROUNDS, killed->callers + killed->receivers);
+	EXPECT_GT(ROUNDS / 4, killed->late);
 }
 
 /* A second caller of the same receiver does not notice the first one's end. */
 RPAL_PLAIN_TEST(others_are_served)
 {
-	unsigned int seed = time(NULL);
 	int fd = memfd_create("progress", 0);
 	int other_fd = memfd_create("progress", 0);
 	struct rpal_proc c, other, r;
 	int round, i;
 	long ret;
 
+	seed = time(NULL);
 	fprintf(stderr, "# seed %u\n", seed);
 	ASSERT_EQ(0, ftruncate(fd, RPAL_PAGE));
 	ASSERT_EQ(0, ftruncate(other_fd, RPAL_PAGE));

@@ -216,6 +216,13 @@ int rpal_run_test(rpal_fn fn, int how, char *why);
 /* Leaves the service of a test's body: the test can't run here. */
 __noreturn __printf(1, 2) void rpal_skip(const char *fmt, ...);
 
+/*
+ * Divide rounds among processes, as many as there are CPUs but not more than
+ * that there are keys for: fn(first, stride) runs every stride'th of them.
+ */
+#define RPAL_WORKERS		2
+void rpal_divide(void (*fn)(int first, int stride));
+
 /* Functions for rpal_run() */
 long do_attach(unsigned long fd, unsigned long a1, unsigned long a2,
 	       unsigned long a3);

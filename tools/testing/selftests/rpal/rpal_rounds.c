@@ -143,18 +143,35 @@ static void round_of(int nr)
 	}
 }
 
+/* Of every kind in turn, in each worker. */
+static void do_rounds(int first, int end, int stride)
+{
+	int nr = 0;
+
+	for (; first < end; first += stride)
+		round_of(nr++);
+}
+
+static void warm_up(int first, int stride)
+{
+	do_rounds(first, WARM_UP, stride);
+}
+
+static void rounds(int first, int stride)
+{
+	do_rounds(first, ROUNDS, stride);
+}
+
 RPAL_PLAIN_TEST(leave_nothing)
 {
 	struct counts before, after;
 	int i;
 
-	for (i = 0; i < WARM_UP; i++)
-		round_of(i);
+	rpal_divide(warm_up);
 	sleep(1);
 	count(&before);
 	print_counts("before", &before);
-	for (i = 0; i < ROUNDS; i++)
-		round_of(i);
+	rpal_divide(rounds);
 	for (i = 0; i < 600; i++) {
 		count(&after);
 		if (back_to(&before, &after))
