@@ -82,6 +82,7 @@
 mod arm;
 mod caller;
 mod connection;
+mod entry;
 mod handshake;
 mod listener;
 mod outcome;

@@ -4,24 +4,21 @@
 //!
 //! # Unsafe code
 //!
-//! The function that the gate calls, and parking in the gate.
+//! Parking in the gate.
 
 #![allow(unsafe_code)]
 
-use std::ffi::{c_long, c_void};
 use std::fmt;
-use std::hint::black_box;
-use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::rc::Rc;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rpal_sys::abi::RPAL_WAIT_FOREVER;
-use rpal_sys::gate::{Gate, GateCopy, GateWait};
+use rpal_sys::gate::{Gate, GateWait};
 use rpal_sys::Errno;
 
-use crate::outcome::Refusal;
+use crate::entry::{entry, State};
 use crate::registration::Registration;
 use crate::{AppCode, RegisterError, Service};
 
@@ -121,26 +118,6 @@ pub struct Receiver<F> {
     state: Box<State<F>>,
 }
 
-/// What a call works on.
-///
-/// The last three are the call's own. They stay here and not in variables, for
-/// a variable that outlives the copy of the request needs a register saved and
-/// restored, which is half as much again.
-///
-/// # Invariants
-///
-/// While a handler runs, `request_len` is at most the length of `request`, and
-/// `room` at most that of `reply` and what the caller said is free at `to`.
-struct State<F> {
-    copy: GateCopy,
-    request: Box<[u8]>,
-    reply: Box<[u8]>,
-    handler: F,
-    request_len: usize,
-    to: u64,
-    room: usize,
-}
-
 impl<F> Receiver<F>
 where
     F: FnMut(&[u8], &mut [u8]) -> Result<usize, AppCode>,
@@ -183,15 +160,7 @@ where
         Self {
             registration,
             wait: gate.wait,
-            state: Box::new(State {
-                copy: gate.copy,
-                request: vec![0; request].into_boxed_slice(),
-                reply: vec![0; reply].into_boxed_slice(),
-                handler,
-                request_len: 0,
-                to: 0,
-                room: 0,
-            }),
+            state: Box::new(State::new(gate.copy, request, reply, handler)),
         }
     }
 
@@ -305,109 +274,6 @@ impl ReceiverThread {
     pub fn join(self) -> Option<ServeError> {
         self.thread.join().ok().flatten()
     }
-}
-
-/// What the gate runs for each call.
-///
-/// It must not make a system call unless the handler does, for each one costs a
-/// hand-over; and it must not unwind, for the frame above it is the caller's.
-///
-/// # Safety
-///
-/// `cookie` is a `State<F>` that nothing else uses until this function returns.
-unsafe extern "C" fn entry<F>(
-    cookie: *mut c_void,
-    from: u64,
-    from_len: u64,
-    to: u64,
-    to_len: u64,
-) -> c_long
-where
-    F: FnMut(&[u8], &mut [u8]) -> Result<usize, AppCode>,
-{
-    // SAFETY: by the contract above.
-    let state = unsafe { &mut *cookie.cast::<State<F>>() };
-
-    let from_len = from_len as usize;
-    if from_len > state.request.len() {
-        return request_too_long();
-    }
-    // INVARIANT: the first was tested just now, the second is a minimum.
-    state.request_len = from_len;
-    state.room = state.reply.len().min(to_len as usize);
-    state.to = to;
-    let from = std::ptr::with_exposed_provenance::<c_void>(from as usize);
-    // SAFETY: the destination has room for `from_len` bytes and nothing else
-    // refers to it. The source is the caller's word, in another process: nothing
-    // of this one is borrowed there, and the gate's copy survives any address.
-    if unsafe { (state.copy)(state.request.as_mut_ptr().cast(), from, from_len as u64) } != 0 {
-        return memory_fault();
-    }
-
-    let room = state.room;
-    // SAFETY: by the type's invariant.
-    let (request, reply) = unsafe {
-        (
-            state.request.get_unchecked(..state.request_len),
-            state.reply.get_unchecked_mut(..room),
-        )
-    };
-    let handler = &mut state.handler;
-    let len = match catch_unwind(AssertUnwindSafe(|| handler(request, reply))) {
-        Ok(Ok(len)) if len <= room => len,
-        Ok(Ok(_)) => return reply_too_long(),
-        Ok(Err(code)) => return refused(code),
-        Err(panic) => return panicked(panic),
-    };
-
-    let to = std::ptr::with_exposed_provenance_mut::<c_void>(state.to as usize);
-    // SAFETY: the source is the front of a buffer of at least `room` bytes.
-    // The destination is the caller's buffer, in another process, of which the
-    // caller said that `room` bytes are free to be written.
-    if unsafe { (state.copy)(to, state.reply.as_ptr().cast(), len as u64) } != 0 {
-        return memory_fault();
-    }
-    len as c_long
-}
-
-// What tells the caller why there is no reply. Out of line, one function for
-// each, and opaque to the optimiser: calls that have a reply would otherwise
-// execute preparations for each case in which they have none.
-
-#[cold]
-#[inline(never)]
-fn request_too_long() -> c_long {
-    black_box(Refusal::RequestTooLong.encode())
-}
-
-#[cold]
-#[inline(never)]
-fn reply_too_long() -> c_long {
-    black_box(Refusal::ReplyTooLong.encode())
-}
-
-#[cold]
-#[inline(never)]
-fn memory_fault() -> c_long {
-    black_box(Refusal::Memory.encode())
-}
-
-#[cold]
-#[inline(never)]
-fn refused(code: AppCode) -> c_long {
-    black_box(Refusal::App(code).encode())
-}
-
-/// Disposes of a panic's payload.
-#[cold]
-#[inline(never)]
-fn panicked(payload: Box<dyn std::any::Any + Send>) -> c_long {
-    // The payload's own destructor may panic; its second payload is leaked,
-    // lest that go on.
-    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        std::mem::forget(second);
-    }
-    Refusal::Panicked.encode()
 }
 
 #[cfg(test)]
