@@ -8,12 +8,12 @@ B := tools/rpal/build
 
 # Ours, and no business of the kernel's make. The compiler is always the
 # build root's LLVM, whatever LLVM= says.
-OURS := LLVM=% KSRC=% CPUS=% CMD=% JOBS=% MIRROR=% FLAVOUR=%
+OURS := DEBUG=% LLVM=% KSRC=% CPUS=% CMD=% JOBS=% MIRROR=% FLAVOUR=%
 KARGS := $(filter-out $(OURS),$(MAKEOVERRIDES)) $(if $(findstring k,$(firstword -$(MAKEFLAGS))),-k)
 MAKEOVERRIDES :=
 MAKEFLAGS += --no-print-directory
 unexport MAKEFLAGS MFLAGS LLVM CMD
-export KSRC CPUS MIRROR JOBS
+export KSRC CPUS MIRROR JOBS DEBUG
 
 FLAVOUR ?= release
 
