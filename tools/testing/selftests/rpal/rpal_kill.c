@@ -133,6 +133,8 @@ static void kill_at_random(int round, int stride)
 		long calls = CALLS;
 		long when;
 
+		if (round % 10 < stride)
+			fprintf(stderr, "# round %d of %d\n", round, ROUNDS);
 		/* The slow ones cost a hundred times as much. */
 		if (slow == 3)
 			calls /= 50;

@@ -148,8 +148,11 @@ static void do_rounds(int first, int end, int stride)
 {
 	int nr = 0;
 
-	for (; first < end; first += stride)
+	for (; first < end; first += stride) {
+		if (nr % 50 == 0)
+			fprintf(stderr, "# round %d of %d\n", first, end);
 		round_of(nr++);
+	}
 }
 
 static void warm_up(int first, int stride)
