@@ -51,7 +51,7 @@ def qemu_args(flavour, run, *, cpus, cpu, append, icount, memory, writable, inte
         # A guest whose watcher was killed must not go on by itself.
         "setpriv", "--pdeathsig", "KILL",
         "qemu-system-x86_64", "-machine", "pc", "-nodefaults", "-no-user-config", "-display", "none",
-        "-no-reboot", "-accel", "tcg", "-cpu", cpu, "-smp", str(cpus), "-m", memory,
+        "-no-reboot", "-accel", "tcg", "-cpu", cpu, "-smp", f"{cpus},sockets={cpus},cores=1,threads=1", "-m", memory,
         "-kernel", str(BUILD / f"obj-{flavour}/arch/x86/boot/bzImage"), "-append", cmdline,
         "-serial", f"file:{run}/console.log", "-device", "virtio-serial-pci",
         "-chardev", "stdio,id=out,signal=off" + (",mux=on" if interactive else ""),
