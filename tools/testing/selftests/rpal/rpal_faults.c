@@ -9,6 +9,7 @@
  * fails be the caller's SIGBUS (main_stack, segv); let tickets of a dead
  * receiver wait (dies_*: they hang).
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -212,12 +213,56 @@ static long do_hlt(unsigned long a1, unsigned long a2, unsigned long a3,
 	return 4;
 }
 
+/* The same trap as int3, and twice as long. */
+static long do_long_int3(unsigned long a1, unsigned long a2, unsigned long a3,
+			 unsigned long a4)
+{
+	asm volatile(".byte 0xcd, 0x03");
+	return 5;
+}
+
+static long do_into(unsigned long a1, unsigned long a2, unsigned long a3,
+		    unsigned long a4)
+{
+	asm volatile("int $4");
+	return 6;
+}
+
+static long do_icebp(unsigned long a1, unsigned long a2, unsigned long a3,
+		     unsigned long a4)
+{
+	asm volatile(".byte 0xf1");
+	return 7;
+}
+
+static long do_step(unsigned long a1, unsigned long a2, unsigned long a3,
+		    unsigned long a4)
+{
+	asm volatile("lea -128(%%rsp), %%rsp\n\t"
+		     "pushf\n\t"
+		     "orl $0x100, (%%rsp)\n\t"
+		     "popf\n\t"
+		     "nop\n\t"
+		     "lea 128(%%rsp), %%rsp" : : : "cc", "memory");
+	return 8;
+}
+
 static long bad_code(unsigned long which, unsigned long a2, unsigned long a3,
 		     unsigned long a4)
 {
-	static const rpal_fn fn[] = { do_int3, do_ud2, do_div0, do_hlt };
+	static const rpal_fn fn[] = {
+		do_int3, do_ud2, do_div0, do_hlt, do_long_int3, do_into,
+		do_icebp, do_step
+	};
 
 	return fault_code(fn[which], 0);
+}
+
+static __attribute__((noinline)) long probed(unsigned long a1, unsigned long a2,
+					     unsigned long a3, unsigned long a4)
+{
+	asm volatile("" : "+r" (a1));
+	return a1 * 2 + 1;
 }
 
 RPAL_TEST(traps)
@@ -230,7 +275,85 @@ RPAL_TEST(traps)
 		CHECK_EQ(FAULT(SIGILL, ILL_ILLOPN), call(bad_code, 1, 0));
 		CHECK_EQ(FAULT(SIGFPE, FPE_INTDIV), call(bad_code, 2, 0));
 		CHECK_EQ(FAULT(SIGSEGV, SI_KERNEL), call(bad_code, 3, 0));
+		CHECK_EQ(FAULT(SIGTRAP, SI_KERNEL), call(bad_code, 4, 0));
+		CHECK_EQ(FAULT(SIGSEGV, SI_KERNEL), call(bad_code, 5, 0));
+		CHECK_EQ(FAULT(SIGTRAP, TRAP_BRKPT), call(bad_code, 6, 0));
+		CHECK_EQ(FAULT(SIGTRAP, TRAP_TRACE), call(bad_code, 7, 0));
 	}
+}
+
+static volatile long passed;
+
+static void note_trap(int sig)
+{
+	passed++;
+}
+
+static long go_on_after_traps(unsigned long a1, unsigned long a2,
+			      unsigned long a3, unsigned long a4)
+{
+	long before = passed;
+
+	signal(SIGTRAP, note_trap);
+	/* Behind each is an instruction that a wrong address would skip. */
+	asm volatile("int3; inc %0; .byte 0xcd, 0x03; inc %0; .byte 0xf1; inc %0"
+		     : "+r" (a1) : : "cc");
+	return a1 + (passed - before) * 100;
+}
+
+/* In user mode when it meets the first, and in the kernel's hands afterwards. */
+static long traps_without_calls(unsigned long a1, unsigned long a2,
+				unsigned long a3, unsigned long a4)
+{
+	asm volatile(".byte 0xcd, 0x03; inc %0" : "+r" (a1) : : "cc");
+	return a1;
+}
+
+RPAL_TEST(traps_are_passed)
+{
+	long i;
+
+	setup();
+	for (i = 0; i < 20; i++) {
+		CHECK_EQ(i + 303, call(go_on_after_traps, i, 0));
+		CHECK_EQ(i + 1, call(traps_without_calls, i, 0));
+	}
+}
+
+#define TRACING	"/sys/kernel/tracing/"
+
+static bool trace_write(const char *file, const char *what)
+{
+	int fd = open(file, O_WRONLY | O_APPEND);
+	bool ok;
+
+	if (fd < 0)
+		return false;
+	ok = write(fd, what, strlen(what)) == (ssize_t)strlen(what);
+	close(fd);
+	return ok;
+}
+
+/* A probe in the receiver's code, of which the caller's process knows nothing. */
+RPAL_TEST(uprobe)
+{
+	const char *enable = TRACING "events/rpal_test/probed/enable";
+	unsigned long i;
+	char exe[300] = {}, probe[400];
+
+	setup();
+	CHECK(readlink("/proc/self/exe", exe, sizeof(exe) - 1) > 0);
+	snprintf(probe, sizeof(probe), "p:rpal_test/probed %s:%#lx\n", exe,
+		 (unsigned long)probed - RPAL_BASE);
+	if (!trace_write(TRACING "uprobe_events", probe))
+		rpal_skip("no uprobe here (errno %d)", errno);
+	CHECK(trace_write(enable, "1\n"));
+	for (i = 0; i < 50; i++)
+		CHECK_EQ(i * 2 + 1, call(probed, i, 0));
+	CHECK(trace_write(enable, "0\n"));
+	CHECK(trace_write(TRACING "uprobe_events", "-:rpal_test/probed\n"));
+	for (i = 0; i < 50; i++)
+		CHECK_EQ(i * 2 + 1, call(probed, i, 0));
 }
 
 /* Handlers that come back to where they were. */

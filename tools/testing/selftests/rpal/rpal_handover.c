@@ -7,8 +7,8 @@
  * To see these fail: let __rpal_syscall_enter() return true at once (nearly
  * all: the caller's process acts); test SYSCALL_WORK_SYSCALL_RPAL after
  * seccomp (seccomp_of_*); take the line out of vsyscall_64.c
- * (vsyscall_is_the_receivers); leave out that registration writes the reset
- * CPU number for rseq (own_cpu).
+ * (vsyscall_is_the_receivers); leave out that registration ends rseq, or
+ * that it writes the reset CPU number (own_cpu).
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -16,6 +16,9 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#if __has_include(<sys/rseq.h>)
+#include <sys/rseq.h>
+#endif
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -281,7 +284,9 @@ RPAL_TEST(seccomp_of_caller)
 	setup();
 	CHECK_EQ(0, filter(__NR_getppid, 0, 0, 0));
 	CHECK_EQ(-FILTERED_ERRNO, raw_getppid(0, 0, 0, 0) - 1000);
-	CHECK_EQ(getpid() + 1000, call(raw_getppid, 0, 0));
+	/* Once: the two do not trust each other any more. */
+	CHECK_EQ(getpid() + 1000, rpal_call(&peer, raw_getppid, 0, 0, 0));
+	CHECK_EQ(-ENOTCONN, rpal_call(&peer, raw_getppid, 0, 0, 0));
 }
 
 /* ---- other ways into the kernel ---- */
@@ -344,22 +349,38 @@ RPAL_TEST(vsyscall_is_the_receivers)
 	setup();
 	CHECK_EQ(0, filter(__NR_time, 0, 0, 0));
 	CHECK_EQ(-FILTERED_ERRNO, vsyscall_time(0, 0, 0, 0));
-	CHECK(call(vsyscall_time, 0, 0) > 0);
+	CHECK(rpal_call(&peer, vsyscall_time, 0, 0, 0) > 0);
 }
 
 /* ---- what registration takes away, and gives back ---- */
+
+/* What the C library had the kernel write, and the kernel writes no more. */
+static bool rseq_is_reset(void)
+{
+#ifdef RSEQ_SIG
+	const struct rseq *area;
+
+	area = (void *)((char *)__builtin_thread_pointer() + __rseq_offset);
+	return !__rseq_size ||
+	       (int)READ_ONCE(area->cpu_id) == RSEQ_CPU_ID_UNINITIALIZED;
+#else
+	return true;
+#endif
+}
 
 RPAL_TEST(own_cpu)
 {
 	int i;
 
 	rpal_register();
+	CHECK(rseq_is_reset());
 	for (i = 0; i < 2 * rpal_cpus(); i++) {
 		unsigned int cpu = -1;
 
 		rpal_pin(i);
 		CHECK(!syscall(__NR_getcpu, &cpu, NULL, NULL));
 		CHECK_EQ(cpu, sched_getcpu());
+		CHECK(rseq_is_reset());
 	}
 	rpal_unregister();
 }

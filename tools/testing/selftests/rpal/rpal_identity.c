@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Receivers and callers that become somebody else after the attach, and tasks
+ * that are under something which borrowed code would escape. All of them are
+ * still served; what is gone is the way without the kernel, or the window.
+ *
+ * To see these fail: lend whatever parks (receiver_*, membarrier: no park is
+ * withheld); do not look at a caller's credentials (caller_*: calls go on); let
+ * the child of vfork() pass (vfork_child).
+ */
+#include <grp.h>
+#include <linux/membarrier.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "rpal_test.h"
+
+static struct rpal_proc peer;
+
+/* Is the receiver of @p parked, and not to be claimed in user mode? */
+static bool withheld(struct rpal_proc *p)
+{
+	unsigned int low;
+
+	do {
+		low = READ_ONCE(p->ctl->word);
+	} while (!(low & RPAL_WORD_READY));
+	return low & RPAL_WORD_EVENT;
+}
+
+static long change(unsigned long how, unsigned long a2, unsigned long a3,
+		   unsigned long a4)
+{
+	gid_t group = 4711;
+
+	switch (how) {
+	case 0:
+		/* The system call and not the C library: this thread alone. */
+		return syscall(__NR_setgroups, 1, &group);
+	case 1:
+		return syscall(__NR_setresgid, 65534, 65534, 65534);
+	case 2:
+		return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	case 3:
+		return prctl(PR_SET_DUMPABLE, 0);
+	case 4:
+		return prctl(PR_SET_TSC, PR_TSC_SIGSEGV);
+	default:
+		return syscall(__NR_membarrier,
+			       MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
+	}
+}
+
+static void receiver_becomes(unsigned long how)
+{
+	int i;
+
+	rpal_partner(&peer);
+	CHECK_EQ(3, rpal_call(&peer, do_add, 1, 2, 0));
+	CHECK(!withheld(&peer));
+	CHECK_EQ(0, rpal_call(&peer, change, how, 0, 0));
+	CHECK(withheld(&peer));
+	/* Its own task does all of it. */
+	for (i = 0; i < 100; i++)
+		CHECK_EQ(i + 2, rpal_call(&peer, do_add, i, 2, 0));
+	CHECK(withheld(&peer));
+	CHECK_EQ(peer.pid, rpal_call(&peer, do_getpid, 0, 0, 0));
+}
+
+RPAL_TEST(receiver_of_other_groups)
+{
+	receiver_becomes(0);
+}
+
+RPAL_TEST(receiver_of_another_group)
+{
+	receiver_becomes(1);
+}
+
+RPAL_TEST(receiver_without_new_privs)
+{
+	receiver_becomes(2);
+}
+
+RPAL_TEST(receiver_not_dumpable)
+{
+	receiver_becomes(3);
+}
+
+RPAL_TEST(receiver_without_tsc)
+{
+	receiver_becomes(4);
+}
+
+RPAL_TEST(membarrier)
+{
+	receiver_becomes(5);
+}
+
+/* By another thread than the receiver, which is parked, and registered itself. */
+static long main_registers_for_membarrier(unsigned long a0, unsigned long a1,
+					  unsigned long a2, unsigned long a3)
+{
+	rpal_register();
+	return change(5, 0, 0, 0);
+}
+
+RPAL_TEST(membarrier_elsewhere)
+{
+	rpal_partner(&peer);
+	CHECK_EQ(3, rpal_call(&peer, do_add, 1, 2, 0));
+	CHECK(!withheld(&peer));
+	CHECK_EQ(0, rpal_run(&peer, main_registers_for_membarrier, 0, 0, 0, 0));
+	CHECK(withheld(&peer));
+	CHECK_EQ(3, rpal_call(&peer, do_add, 1, 2, 0));
+	CHECK(withheld(&peer));
+}
+
+/* A caller is found out when a context comes back, and can't call on. */
+static void caller_becomes(unsigned long how)
+{
+	rpal_partner(&peer);
+	CHECK_EQ(peer.pid, rpal_call(&peer, do_getpid, 0, 0, 0));
+	CHECK_EQ(0, change(how, 0, 0, 0));
+	/* This one is under way when it is noticed. */
+	CHECK_EQ(peer.pid, rpal_call(&peer, do_getpid, 0, 0, 0));
+	CHECK_EQ(-ENOTCONN, rpal_call(&peer, do_getpid, 0, 0, 0));
+	CHECK_EQ(-ENOTCONN, rpal_call(&peer, do_add, 1, 2, 0));
+	/* And can't attach anew: the peer is not what it is now. */
+	CHECK_EQ(-EPERM, do_attach(peer.fd, 0, 0, 0));
+}
+
+RPAL_TEST(caller_of_other_groups)
+{
+	caller_becomes(0);
+}
+
+RPAL_TEST(caller_of_another_group)
+{
+	caller_becomes(1);
+}
+
+RPAL_TEST(caller_without_new_privs)
+{
+	caller_becomes(2);
+}
+
+/* A peer of which one thread is somebody else already. */
+static long become_and_serve(unsigned long how, unsigned long a1,
+			     unsigned long a2, unsigned long a3)
+{
+	rpal_register();
+	return change(how, 0, 0, 0);
+}
+
+RPAL_TEST(thread_of_peer)
+{
+	rpal_spawn(&peer);
+	rpal_serve(&peer);
+	CHECK_EQ(0, rpal_run(&peer, become_and_serve, 0, 0, 0, 0));
+	CHECK_EQ(-EPERM, do_attach(peer.fd, 0, 0, 0));
+	CHECK_EQ(-EPERM, do_attach(peer.fd, 0, 0, 0));
+}
+
+/*
+ * It has its parent's memory, FS base and control block, but is no thread of
+ * the service.
+ */
+RPAL_TEST(vfork_child)
+{
+	static volatile long from_child;
+	int status;
+	pid_t pid;
+
+	rpal_partner(&peer);
+	CHECK_EQ(3, rpal_call(&peer, do_add, 1, 2, 0));
+	pid = vfork();
+	CHECK(pid >= 0);
+	if (!pid) {
+		from_child = rpal_call(&peer, do_add, 1, 2, 0);
+		_exit(0);
+	}
+	CHECK_EQ(-ENXIO, from_child);
+	/* The parent goes on as before, at once. */
+	CHECK_EQ(3, rpal_call(&peer, do_add, 1, 2, 0));
+	CHECK_EQ(0, rpal_self->word);
+	CHECK(waitpid(pid, &status, 0) == pid && !status);
+	CHECK_EQ(3, rpal_call(&peer, do_add, 1, 2, 0));
+}
+
+int main(int argc, char **argv)
+{
+	return rpal_main(argc, argv, test_harness_run);
+}
