@@ -6,7 +6,8 @@
 
 use kernel::{
     bindings,
-    prelude::*, //
+    prelude::*,
+    task::Task, //
 };
 
 /// EFLAGS bits that user code may bring along: what `sigreturn` restores, but TF, with which a
@@ -27,6 +28,7 @@ pub(crate) struct Context {
 
 /// Indices into [`Context::r`].
 pub(crate) const R8: usize = 0;
+pub(crate) const R11: usize = 3;
 pub(crate) const CX: usize = 9;
 pub(crate) const DX: usize = 10;
 pub(crate) const SI: usize = 11;
@@ -77,7 +79,7 @@ impl Regs {
         Self(unsafe { bindings::current_pt_regs() })
     }
 
-    getters!(ip, sp, orig_ax, di);
+    getters!(ip, sp, orig_ax, di, bx);
     setters!(set_ip: ip, set_sp: sp, set_ax: ax, set_orig_ax: orig_ax, set_di: di, set_si: si,
         set_dx: dx);
 
@@ -199,6 +201,44 @@ pub(crate) fn is_xen_pv() -> bool {
 pub(crate) fn fpu_sync() {
     // SAFETY: called from system calls, where the kernel may use the FPU.
     unsafe { bindings::rpal_fpu_sync() }
+}
+
+/// Does code that runs for the current task by another's hands escape something that the task is
+/// under?
+pub(crate) fn is_confined() -> bool {
+    // SAFETY: called in a system call of a user task.
+    unsafe { bindings::rpal_is_confined() }
+}
+
+/// Has the current task state that the gate does not switch?
+pub(crate) fn has_unswitched_state() -> bool {
+    // SAFETY: always safe to call.
+    unsafe { bindings::rpal_has_unswitched_state() }
+}
+
+/// The FPU state that was handed over has no PASID.
+pub(crate) fn forget_pasid() {
+    // SAFETY: the flag is the current task's own.
+    unsafe { bindings::rpal_forget_pasid() }
+}
+
+/// Sends the current task the signal of a trap. A code of `SI_KERNEL` has no address.
+pub(crate) fn raise(signo: i32, code: i32, addr: usize, nr: usize, error: usize) {
+    // SAFETY: always safe to call in process context.
+    unsafe { bindings::rpal_raise(signo, code, addr, nr, error) }
+}
+
+/// Exception number and error code that the current task's last trap left.
+pub(crate) fn last_trap() -> (usize, usize) {
+    // SAFETY: the fields are the current task's own.
+    let thread = unsafe { &(*Task::current_raw()).thread };
+    (thread.trap_nr, thread.error_code)
+}
+
+/// Is a debugger stepping the current task?
+pub(crate) fn is_stepped() -> bool {
+    // SAFETY: always safe to call.
+    unsafe { bindings::rpal_is_stepped() }
 }
 
 /// A 32-bit system call?

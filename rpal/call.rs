@@ -7,14 +7,12 @@
 
 use crate::{
     arch::Regs,
+    deadline,
     gate,
     lease::GrantCall,
     stats,
     thread::Thread,
-    ticket::{
-        State,
-        Ticket, //
-    },
+    ticket::Ticket,
     wait, //
 };
 use kernel::{
@@ -25,7 +23,8 @@ use kernel::{
 
 /// `rpal_call(2)`: runs the receiver's function in the receiver's own task.
 ///
-/// Waits until the receiver parks. `ENXIO`: not registered; `EPERM`: not called by the gate;
+/// Waits until the receiver parks. `ENXIO`: not registered; `EPERM`: not called by the gate, or not
+/// who it was when it attached;
 /// `ENOTCONN`: no window shows `peer`; `ESRCH`: no thread has ever registered there; `EPIPE`: the
 /// receiver is dead; `ENOMEM`; restart codes if a signal comes. Sleeps.
 pub(crate) fn call(peer: usize, args: [u64; 4]) -> Result<i64> {
@@ -34,8 +33,12 @@ pub(crate) fn call(peer: usize, args: [u64; 4]) -> Result<i64> {
         return Err(EPERM);
     }
     let receiver = caller.service.peer_thread(peer)?;
+    let window = caller.service.window(receiver.service.place.number());
+    if !window.is_some_and(|w| w.trust.is_current()) {
+        return Err(EPERM);
+    }
     stats::CALL_SLOW.inc();
-    let ticket = caller.new_ticket(args, receiver.base_pkru & caller.pkru(), State::Queued)?;
+    let ticket = caller.new_ticket(args, receiver.base_pkru & caller.pkru())?;
     let mut inner = receiver.inner.lock();
     let granted = inner.lease.grant_call(receiver.ctl());
     let mut queued = Ok(());
@@ -50,7 +53,10 @@ pub(crate) fn call(peer: usize, args: [u64; 4]) -> Result<i64> {
     }
     drop(inner);
     match granted {
-        GrantCall::Granted => receiver.task.wake_up(),
+        GrantCall::Granted => {
+            stats::GRANT_CALL.inc();
+            receiver.task.wake_up();
+        }
         GrantCall::Busy => stats::CALL_QUEUED.inc(),
         GrantCall::Dead => {
             caller.drop_ticket(ticket.id);
@@ -84,11 +90,17 @@ pub(crate) fn await_reply(id: u64) -> Result<i64> {
     finish(&caller, &ticket)
 }
 
-fn finish(caller: &Thread, ticket: &Ticket) -> Result<i64> {
-    match ticket.wait() {
+fn finish(caller: &Arc<Thread>, ticket: &Ticket) -> Result<i64> {
+    deadline::watch_call(caller);
+    match ticket.wait(|| deadline::is_late(caller)) {
         Ok(result) => {
             caller.drop_ticket(ticket.id);
             Ok(result)
+        }
+        Err(e) if e == ETIMEDOUT => {
+            stats::TIMEOUT.inc();
+            caller.drop_ticket(ticket.id);
+            Err(e)
         }
         Err(e) if e == EAGAIN => {
             // Nothing has happened: the call may be made again as it was.

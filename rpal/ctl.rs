@@ -62,7 +62,10 @@ pub(crate) struct Ctl {
     release_delta: Atomic<u64>,
     pub(crate) saved_sp: Atomic<u64>,
     caller: Atomic<u64>,
-    reserved: [u64; 20],
+    deadline: Atomic<u64>,
+    watch: Atomic<u32>,
+    reserved0: u32,
+    reserved: [u64; 18],
 }
 
 const _: () = assert!(size_of::<Ctl>() == CTL_SIZE);
@@ -81,6 +84,33 @@ impl Ctl {
             .store(word::release_delta(owner), Relaxed);
         self.saved_sp.store(0, Relaxed);
         self.caller.store(0, Relaxed);
+        self.deadline.store(0, Relaxed);
+        self.watch.store(0, Relaxed);
+    }
+
+    /// When the thread's call has to end, by its own clock; 0: never.
+    pub(crate) fn deadline(&self) -> u64 {
+        self.deadline.load(Relaxed)
+    }
+
+    /// Says that the watch is on. False: that has been said already.
+    pub(crate) fn start_watch(&self) -> bool {
+        self.watch.xchg(1, Full) == 0
+    }
+
+    /// Says that the watch is off, unless there is a deadline to look at. Returns whether it is.
+    pub(crate) fn stop_watch(&self) -> bool {
+        if self.deadline() != 0 {
+            return false;
+        }
+        // Fully ordered: pairs with the exchange by which user space sets a deadline before it
+        // reads whether the watch is on. One of the two sees the other.
+        self.watch.xchg(0, Full);
+        if self.deadline() == 0 {
+            return true;
+        }
+        self.watch.store(1, Relaxed);
+        false
     }
 
     /// Has a thread ever registered here? As user space has it: good for an errno only.
@@ -91,6 +121,19 @@ impl Ctl {
     /// Tells the gate which PKRU the thread comes back to from a call.
     pub(crate) fn set_pkru(&self, pkru: u32) {
         self.pkru.store(pkru, Relaxed);
+    }
+
+    /// Makes the thread's own calls begin in the kernel, or not. Only for a thread that is not
+    /// parked, and by itself: its word is OFF or AWAY, and in the first case every claim and
+    /// grant finds what it finds in the second.
+    pub(crate) fn set_away(&self, away: bool) {
+        self.word
+            .store(if away { word::AWAY } else { word::OFF }, Relaxed);
+    }
+
+    /// Do the thread's own calls begin in the kernel?
+    pub(crate) fn is_away(&self) -> bool {
+        self.word.load(Relaxed) == word::AWAY
     }
 
     /// Publishes what a call starts with. Before the word becomes READY.

@@ -39,7 +39,8 @@ const DISARM: u64 = bindings::RPAL_ARM_DISARM as u64;
 ///
 /// `EINVAL`: unknown flags, or `reserved` is not zero; `EPERM`: `kernel.rpal_disabled` is set;
 /// `EOPNOTSUPP`: the CPU lacks FSGSBASE, or protection keys and the caller insists on them, or
-/// this is a Xen PV guest; and the errors of [`uapi::read`].
+/// this is a Xen PV guest, or there was no memory for the gate at boot; and the errors of
+/// [`uapi::read`].
 pub(crate) fn arm(addr: usize, size: usize) -> Result {
     let arg: uapi::Arm = uapi::read(addr, size)?;
     if arg.flags & !(UNPROTECTED | DISARM) != 0 || arg.reserved != 0 {
@@ -56,7 +57,8 @@ pub(crate) fn arm(addr: usize, size: usize) -> Result {
         return Err(EPERM);
     }
     let unprotected = arg.flags & UNPROTECTED != 0;
-    if !arch::has_fsgsbase() || arch::is_xen_pv() || !(arch::has_pku() || unprotected) {
+    let able = arch::has_fsgsbase() && !arch::is_xen_pv() && gate::page().is_ok();
+    if !able || !(arch::has_pku() || unprotected) {
         return Err(EOPNOTSUPP);
     }
     // CAST: one known flag, in the low bits.
@@ -117,8 +119,13 @@ unsafe fn place(bprm: *mut bindings::linux_binprm) -> Result {
     let mm: ARef<Mm> = unsafe { Mm::from_raw((*bprm).mm) }.into();
     let task: ARef<Task> = ARef::from(&**kernel::current!());
     // SAFETY: always safe to call.
-    let uid = unsafe { bindings::rpal_current_uid() }.val;
-    let (slot, key) = REGISTRY.lock().take(uid, !unprotected)?;
+    let (uid, privileged) = unsafe {
+        (
+            bindings::rpal_charged_uid().val,
+            bindings::capable(bindings::CAP_SYS_RESOURCE as i32),
+        )
+    };
+    let (slot, key) = REGISTRY.lock().take(uid, !unprotected, privileged)?;
     let pkru = keys::pkru_for(key);
     let made = Service::new(slot, key, pkru, unprotected, uid, mm, task).and_then(|service| {
         // SAFETY: a new service; `bprm` keeps the address space in use.

@@ -29,6 +29,7 @@
 #define WORD_READY		1
 #define WORD_LENT		2
 #define WORD_WANTED_EVENT	12
+#define WORD_LENT_AWAY		18
 
 /* offsetof(struct rpal_ctl, ...) */
 #define CTL_WORD		0
@@ -77,8 +78,9 @@ SYM_INNER_LABEL(rpal_gate_call, SYM_L_GLOBAL)
 	/*
 	 * The caller may itself be lent: then it is a receiver that calls on.
 	 * Its own task has to make the call, and any system call puts it back.
+	 * Or it may be a child that vfork() left with its parent's block.
 	 */
-	testb	$WORD_LENT, CTL_WORD(%rbp)
+	testb	$WORD_LENT_AWAY, CTL_WORD(%rbp)
 	jnz	.Lnested
 .Lnative:
 	movq	%rsp, CTL_SAVED_SP(%rbp)
@@ -110,6 +112,7 @@ SYM_INNER_LABEL(rpal_gate_wrpkru_in, SYM_L_GLOBAL)
 	wrpkru
 	cmpq	CTL_FPCW(%rbx), %r11
 	jne	rpal_gate_finish
+	cld
 	movq	CTL_COOKIE(%rbx), %rdi
 	movq	%r12, %rsi
 	movq	%r13, %rdx
@@ -191,7 +194,10 @@ SYM_INNER_LABEL(rpal_gate_done, SYM_L_GLOBAL)
 .Lnested:
 	movl	$__NR_rpal_release, %eax
 	syscall
-	jmp	.Lnative
+	movq	%rax, %r8
+	testq	%rax, %rax
+	jz	.Lnative
+	jmp	rpal_gate_done
 
 .Lrelease:
 	movl	$__NR_rpal_release, %eax

@@ -57,8 +57,11 @@ pub(crate) mod word {
     pub(crate) const LENT: u64 = 1 << 1;
     /// The receiver wants its context back.
     pub(crate) const WANTED: u64 = 1 << 2;
-    /// The receiver, or a caller in the slow path, waits for the release.
+    /// The receiver, or a caller in the slow path, waits for the release. On a word that is
+    /// READY: claims have to come to the kernel.
     pub(crate) const EVENT: u64 = 1 << 3;
+    /// Not parked, and not to call in user mode: the thread's block may have a second user.
+    pub(crate) const AWAY: u64 = 1 << 4;
     /// Borrower: thread index, 8 bits.
     pub(crate) const INDEX_SHIFT: u32 = 8;
     /// Borrower: slot number, 8 bits.
@@ -101,7 +104,7 @@ pub(crate) mod word {
     /// Whether nobody has claimed the parked context.
     ///
     /// The other bits do not matter: no claim succeeds while one is set, and the kernel sets
-    /// none on a READY word except on its way to OFF.
+    /// none on a READY word except on its way to OFF, and EVENT for a context that it withholds.
     pub(crate) const fn is_ready(word: u64) -> bool {
         word & (READY | LENT) == READY
     }
@@ -375,6 +378,16 @@ impl Lease {
     /// reply to a call that was handed over) this comes first and completing the caller's ticket
     /// second: the caller may call again at once.
     pub(crate) fn park<W: LeaseWord + ?Sized>(&mut self, word: &W) -> Park {
+        self.publish(word, word::READY)
+    }
+
+    /// As [`Self::park`], for a context that nobody but the receiver's own task may run: claims in
+    /// user mode fail, and [`Self::grant_call`] finds it ready.
+    pub(crate) fn park_withheld<W: LeaseWord + ?Sized>(&mut self, word: &W) -> Park {
+        self.publish(word, word::READY | word::EVENT)
+    }
+
+    fn publish<W: LeaseWord + ?Sized>(&mut self, word: &W, low: u64) -> Park {
         if self.state != State::Native {
             return Park::Refused;
         }
@@ -383,7 +396,7 @@ impl Lease {
         // with the context as soon as the word can be seen; it then waits for the lock.
         self.state = State::Parked;
         // Pairs with the acquire of the claim (T2) in the gate.
-        word.store_release(word::ready(self.seq));
+        word.store_release(word::ready(self.seq) | low);
         Park::Parked
     }
 
@@ -459,6 +472,27 @@ impl Lease {
             Release::Native
         } else {
             Release::Ready
+        }
+    }
+
+    /// The claim of `owner` is given up as by [`Self::release`], but the context is lost: it was run,
+    /// and there is no telling where it is. Nobody else may have it. Returns whether the receiver
+    /// has to be woken, which will find it out.
+    pub(crate) fn lose<W: LeaseWord + ?Sized>(&mut self, word: &W, owner: Owner) -> bool {
+        match self.state {
+            State::Parked | State::Wanted if word::is_lent_to(word.load(), owner) => {
+                self.withdraw(word, State::Native);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Keeps a parked context from being claimed in user mode, from now on or from its release
+    /// on: that comes to the kernel, and the receiver parks again. Nothing otherwise.
+    pub(crate) fn withhold<W: LeaseWord + ?Sized>(&mut self, word: &W) {
+        if self.state == State::Parked {
+            let _found = word.fetch_or(word::EVENT);
         }
     }
 

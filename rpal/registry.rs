@@ -34,7 +34,7 @@ use kernel::{
 /// Protection keys 8 to 15. The lower ones are what `pkey_alloc()` hands out first.
 pub(crate) const KEY_MASK: u16 = 0xff00;
 
-/// Services of one user.
+/// Services of one user, at most.
 const SERVICES_PER_UID: usize = 128;
 
 /// What [`REGISTRY`] guards.
@@ -54,11 +54,22 @@ kernel::sync::global_lock! {
 }
 
 impl Registry {
-    /// Takes a slot, and a key if `protect`.
+    /// Takes a slot, and a key if `protect`. A `privileged` user does not have to leave a share of
+    /// what is left to others.
     ///
     /// `EAGAIN`: the user has too many services; `ENOSPC`: no slot is free.
-    pub(crate) fn take(&mut self, uid: u32, protect: bool) -> Result<(Slot, Key)> {
-        let slot = match self.slots.alloc(uid, SERVICES_PER_UID) {
+    pub(crate) fn take(
+        &mut self,
+        uid: u32,
+        protect: bool,
+        privileged: bool,
+    ) -> Result<(Slot, Key)> {
+        let limit = if privileged {
+            SERVICES_PER_UID
+        } else {
+            SERVICES_PER_UID.min(self.slots.fair_share(uid))
+        };
+        let slot = match self.slots.alloc(uid, limit) {
             Ok(slot) => slot,
             Err(SlotError::UidLimit) => return Err(EAGAIN),
             Err(SlotError::Full) => return Err(ENOSPC),

@@ -19,9 +19,13 @@ use kernel::{
 mod arch;
 mod call;
 mod ctl;
+mod deadline;
 mod descriptor;
 mod dispatch;
+mod entry;
 mod exec;
+mod exit_loop;
+mod fault;
 mod gate;
 mod handover;
 mod keys;

@@ -66,6 +66,10 @@ pub(crate) struct Service {
     threads: SpinLock<KVec<Option<Arc<Thread>>>>,
 }
 
+/// Windows onto one service. Each flush of the service is repeated for all of them, by whoever
+/// flushes: `kswapd` does it for everybody.
+const MAX_HOLDERS: usize = 64;
+
 fn table<T>() -> Result<KVec<Option<T>>> {
     let mut v = KVec::with_capacity(256, GFP_KERNEL_ACCOUNT)?;
     for _ in 0..256 {
@@ -181,17 +185,37 @@ impl Service {
             .is_some_and(|word| word.load(Relaxed) >> (slot % 64) & 1 != 0)
     }
 
-    /// Enters a window onto this service. Under the registry's lock; may sleep.
-    pub(crate) fn add_holder(&self, window: Arc<Window>) -> Result {
-        let mut next = KVec::with_capacity(self.holders.lock().len() + 1, GFP_KERNEL_ACCOUNT)?;
-        let mut holders = self.holders.lock();
-        for w in holders.drain_all() {
-            next.push_within_capacity(w).map_err(|_| ENOMEM)?;
+    /// Makes room for all windows onto this service that there can be. May sleep.
+    pub(crate) fn reserve_holders(&self) -> Result {
+        if self.holders.lock().capacity() >= MAX_HOLDERS {
+            return Ok(());
         }
-        next.push_within_capacity(window).map_err(|_| ENOMEM)?;
-        core::mem::swap(&mut *holders, &mut next);
+        let mut room = KVec::with_capacity(MAX_HOLDERS, GFP_KERNEL_ACCOUNT)?;
+        let mut holders = self.holders.lock();
+        if holders.capacity() < MAX_HOLDERS {
+            for w in holders.drain_all() {
+                // There is room for more than there were.
+                let _ = room.push_within_capacity(w);
+            }
+            core::mem::swap(&mut *holders, &mut room);
+        }
         drop(holders);
         Ok(())
+    }
+
+    /// Enters a window onto this service, for which there is room. Under the registry's lock.
+    ///
+    /// `EUSERS`: there are too many.
+    pub(crate) fn add_holder(&self, window: Arc<Window>) -> Result {
+        let mut window = Some(window);
+        let mut holders = self.holders.lock();
+        if holders.len() < MAX_HOLDERS {
+            if let Some(w) = window.take() {
+                window = holders.push_within_capacity(w).err().map(|e| e.0);
+            }
+        }
+        drop(holders);
+        window.map_or(Ok(()), |_| Err(EUSERS))
     }
 
     /// Removes a window onto this service. Under the registry's lock.
@@ -219,6 +243,15 @@ impl Service {
             i -= 1;
             if let Some(w) = self.holder(i) {
                 f(&w);
+            }
+        }
+    }
+
+    /// Calls `f` for each registered thread, without a lock.
+    pub(crate) fn for_each_thread(&self, f: impl Fn(&Thread)) {
+        for index in 0..=u8::MAX {
+            if let Some(thread) = self.thread(index) {
+                f(&thread);
             }
         }
     }
@@ -277,11 +310,7 @@ impl Service {
     /// Kicks every registered thread, and waits until no CPU runs user code of the service that
     /// has not passed the exit loop since. May sleep.
     pub(crate) fn kick_all(&self) {
-        for index in 0..=u8::MAX {
-            if let Some(thread) = self.thread(index) {
-                crate::task::kick(&thread.task);
-            }
-        }
+        self.for_each_thread(|t| crate::task::kick(&t.task));
         crate::task::sync_cpus(&self.mm);
     }
 

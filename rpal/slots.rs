@@ -101,6 +101,13 @@ impl Slots {
         self.uids.iter().filter(|u| **u == Some(uid)).count()
     }
 
+    /// How many slots the user may have so that others get theirs: half of what it does not share
+    /// with others already, rounded up. So one user gets 127, the next 64, the next 32.
+    pub(crate) fn fair_share(&self, uid: u32) -> usize {
+        let others = self.uids.iter().flatten().filter(|u| **u != uid).count();
+        usize::from(SLOT_LAST).saturating_sub(others).div_ceil(2)
+    }
+
     /// Takes the next free slot after the last one handed out, for a user that may have `limit`.
     pub(crate) fn alloc(&mut self, uid: u32, limit: usize) -> Result<Slot, SlotError> {
         if self.count(uid) >= limit {

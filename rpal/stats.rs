@@ -35,17 +35,35 @@ counters! {
     HANDOVER_SYSCALL: "handover_syscall", "A borrowed context made a system call.";
     HANDOVER_FAULT: "handover_fault", "A borrowed context met a fault.";
     HANDOVER_WORK: "handover_work", "Work on the way out found a borrowed context.";
+    BODY: "body", "Work or a fault found the receiver's own code borrowed.";
+    COPY: "copy", "Work or a fault found the gate's copy borrowed.";
     ABORT_A: "abort_a", "Region A: a claim was not tried.";
     ABORT_G0: "abort_g0", "Region G0: a claim was given back.";
     START_G1: "start_g1", "Region G1: the receiver's task started the call.";
     RETURN_G2: "return_g2", "Region G2: the receiver's task returned.";
     FORWARD_G3: "forward_g3", "Region G3: the caller was rolled forward.";
+    PARK: "park", "T1: a receiver offered its context.";
+    GRANT: "grant", "T5: a borrowed context came back through the kernel.";
+    GRANT_CALL: "grant_call", "A call by system call found its receiver ready.";
+    GRANT_QUEUED: "grant_queued", "A receiver took a call that had waited.";
     CALL_SLOW: "call_slow", "Calls by system call.";
     CALL_QUEUED: "call_queued", "Calls that waited for the receiver.";
-    WANTED: "wanted", "A receiver wanted its lent context back.";
-    EVICT: "evict", "A receiver died while its context could be lent.";
+    TIMEOUT: "timeout", "A call missed its deadline.";
+    WITHHELD: "withheld", "A receiver parked and may be called in its own task only.";
+    WANT_READY: "want_ready", "T7: a receiver took back a context that was not lent.";
+    WANTED: "wanted", "T7: a receiver wanted its lent context back.";
+    KILL_ALONE: "kill_alone", "T9: a receiver went whose context nobody could have.";
+    EVICT: "evict", "T9: a receiver died while its context could be lent.";
     EVICTED: "evicted", "A caller lost a context whose receiver had gone.";
-    STALE: "stale", "A claim was dropped that a caller had left behind.";
+    RESUME: "resume", "T10: a receiver's task took a context over.";
+    REPLY: "reply", "T11: a receiver's task answered.";
+    CANCEL: "cancel", "T12: a caller went before it was answered.";
+    DETACH: "detach", "T13: a window was closed by its holder.";
+    RELEASE_NATIVE: "release_native", "T6: a claim was given up to a receiver that waited for it.";
+    STALE: "stale", "T6: a claim was dropped that a caller had left behind.";
+    LOST: "lost", "A context was lost, for an FS base that was not its own.";
+    TRAP: "trap", "A borrowed context met a trap.";
+    CLOSED: "closed", "A window was closed on a caller that was somebody else by then.";
     COPY_FAULT: "copy_fault", "The gate's copy met a fault.";
 }
 

@@ -32,6 +32,12 @@ pub(crate) fn prepare(sleep: Sleep) {
     unsafe { bindings::rpal_set_current_state(state) }
 }
 
+/// Takes the announcement back.
+pub(crate) fn stay_awake() {
+    // SAFETY: the state is the current task's own.
+    unsafe { bindings::rpal_set_current_state(bindings::TASK_RUNNING) }
+}
+
 /// Sleeps as announced, at most `jiffies` if given. Returns what is left of them.
 pub(crate) fn schedule(jiffies: Option<usize>) -> Option<usize> {
     // SAFETY: called from process context without a lock held.
@@ -55,10 +61,22 @@ pub(crate) fn fatal_signal_pending(task: &Task) -> bool {
     unsafe { bindings::fatal_signal_pending(task.as_ptr()) != 0 }
 }
 
+/// Is the current task of a class that must not run what others wait for, or none else's work?
+pub(crate) fn is_unfit_class() -> bool {
+    // SAFETY: always safe to call.
+    unsafe { bindings::rpal_is_unfit_class() }
+}
+
 /// Makes `task` pass through the exit loop, as soon as possible, without a signal.
 pub(crate) fn kick(task: &Task) {
     // SAFETY: `task` is valid, and not a kernel thread.
     unsafe { bindings::set_notify_resume(task.as_ptr()) }
+}
+
+/// Ends an interruptible sleep of `task`, and no other. May be called in any context.
+pub(crate) fn interrupt_sleep(task: &Task) {
+    // SAFETY: `task` is valid.
+    unsafe { bindings::wake_up_state(task.as_ptr(), bindings::TASK_INTERRUPTIBLE) };
 }
 
 /// Waits until every CPU that may run user code of `mm` has been in the kernel.
@@ -97,6 +115,16 @@ pub(crate) fn hook_syscalls(on: bool) {
 pub(crate) fn clear_uprobe() {
     // SAFETY: the flag is the current task's own.
     unsafe { bindings::rpal_clear_uprobe() }
+}
+
+/// The byte at a user address of the current address space. May sleep.
+pub(crate) fn user_byte(addr: u64) -> Option<u8> {
+    let mut byte = 0_u8;
+    kernel::uaccess::UserSlice::new(kernel::uaccess::UserPtr::from_addr(addr as usize), 1)
+        .reader()
+        .read_slice(core::slice::from_mut(&mut byte))
+        .is_ok()
+        .then_some(byte)
 }
 
 /// Ends an accident: the current task gets a SIGSEGV that it can't ignore.

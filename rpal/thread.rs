@@ -8,6 +8,11 @@ use crate::{
         Context, //
     },
     ctl::Ctl,
+    deadline,
+    fault::{
+        Trap,
+        TrapNote, //
+    },
     lease::{
         Kill,
         Lease,
@@ -16,7 +21,10 @@ use crate::{
     service::Service,
     slots::SLOT_SHIFT,
     task,
-    ticket::Ticket,
+    ticket::{
+        State,
+        Ticket, //
+    },
     uapi, //
 };
 use kernel::{
@@ -32,7 +40,8 @@ use kernel::{
         Arc,
         SpinLock, //
     },
-    task::Task, //
+    task::Task,
+    time::hrtimer::HrTimer, //
 };
 
 /// Unanswered calls of one thread: signal handlers that call may nest this deep. Older tickets
@@ -57,6 +66,10 @@ pub(crate) struct Inner {
     /// The context that was handed over, while the lease is granted. The FPU state that belongs
     /// to it is in the task.
     pub(crate) context: Context,
+    /// What the context has just met.
+    pub(crate) trap: Option<Trap>,
+    /// The context is lost: it was run, and did not come back.
+    pub(crate) lost: bool,
     /// Whom the receiver's own task will answer.
     pub(crate) ticket: Option<Arc<Ticket>>,
     /// Calls that wait for the receiver to park.
@@ -78,12 +91,24 @@ pub(crate) struct Thread {
     /// received, this allows that caller's memory too.
     pkru: Atomic<u32>,
     next_ticket: Atomic<u64>,
+    /// A trap that a borrowed context met, until it is handed over.
+    pub(crate) trap: TrapNote,
     /// The receiver's lock; see `rpal/registry.rs` for the order.
     #[pin]
     pub(crate) inner: SpinLock<Inner>,
     /// Calls of this thread that are not answered.
     #[pin]
     tickets: SpinLock<KVec<Arc<Ticket>>>,
+    /// A granted ticket for a hand-over that finds no memory: without one the caller would come
+    /// back while the receiver still works on what it was given.
+    #[pin]
+    spare: SpinLock<Option<Arc<Ticket>>>,
+    /// The thread's clock, ahead of the system's; see [`deadline`].
+    pub(crate) clock_offset: i64,
+    #[pin]
+    pub(crate) timer: HrTimer<Self>,
+    #[pin]
+    watch: SpinLock<Option<deadline::Watch>>,
 }
 
 impl Thread {
@@ -130,24 +155,56 @@ impl Thread {
         self.ctl().set_pkru(value);
     }
 
-    /// Makes a ticket and notes it. May sleep.
-    pub(crate) fn new_ticket(
-        &self,
-        args: [u64; 4],
-        pkru: u32,
-        state: crate::ticket::State,
-    ) -> Result<Arc<Ticket>> {
+    /// Replaces what stops the timer.
+    pub(crate) fn swap_watch(&self, watch: Option<deadline::Watch>) -> Option<deadline::Watch> {
+        core::mem::replace(&mut *self.watch.lock(), watch)
+    }
+
+    fn make_ticket(&self, args: [u64; 4], pkru: u32, state: State) -> Result<Arc<Ticket>> {
         let id = self.next_ticket.load(Relaxed).wrapping_add(1);
         self.next_ticket.store(id, Relaxed);
-        let ticket = Ticket::new(id, args, pkru, state)?;
+        Ticket::new(id, args, pkru, state)
+    }
+
+    /// Notes a ticket, in place of the oldest if there are too many.
+    fn note_ticket(&self, ticket: Arc<Ticket>) -> Result {
         let mut oldest = None;
         let mut tickets = self.tickets.lock();
         if tickets.len() >= MAX_TICKETS {
             oldest = tickets.remove(0).ok();
         }
-        tickets.push(ticket.clone(), GFP_ATOMIC)?;
+        // There is room: it was made at the registration.
+        let noted = tickets.push_within_capacity(ticket).map_err(|_| ENOMEM);
         drop(tickets);
         drop(oldest);
+        noted
+    }
+
+    /// Makes a ticket for a call that has not begun, and notes it. May sleep.
+    pub(crate) fn new_ticket(&self, args: [u64; 4], pkru: u32) -> Result<Arc<Ticket>> {
+        let ticket = self.make_ticket(args, pkru, State::Queued)?;
+        self.note_ticket(ticket.clone())?;
+        Ok(ticket)
+    }
+
+    /// Gives and notes a ticket for a call that is under way, and lays by another one. May sleep.
+    ///
+    /// `ENOMEM`: there was no memory this time, nor since the last time.
+    pub(crate) fn granted_ticket(&self) -> Result<Arc<Ticket>> {
+        // The one that was laid by is used, and another one takes its place if it can.
+        let next = self.make_ticket([0; 4], 0, State::Granted).ok();
+        let laid_by = core::mem::replace(&mut *self.spare.lock(), next);
+        let ticket = match laid_by {
+            Some(ticket) => ticket,
+            None => {
+                // There was no memory last time.
+                let ticket = self.spare.lock().take().ok_or(ENOMEM)?;
+                let next = self.make_ticket([0; 4], 0, State::Granted).ok();
+                *self.spare.lock() = next;
+                ticket
+            }
+        };
+        self.note_ticket(ticket.clone())?;
         Ok(ticket)
     }
 
@@ -176,8 +233,10 @@ impl Thread {
         let mut queue = KVec::new();
         core::mem::swap(&mut queue, &mut inner.queue);
         drop(inner);
-        if kill == Kill::Evict {
-            self.evict();
+        match kill {
+            Kill::Evict => self.evict(),
+            Kill::Alone => crate::stats::KILL_ALONE.inc(),
+            Kill::AlreadyDead => {}
         }
         if let Some(t) = ticket {
             t.complete(EPIPE.to_errno().into());
@@ -199,16 +258,22 @@ impl Thread {
 ///
 /// `EINVAL`: unknown flags, `reserved` is not zero, the FS base is 0 or outside the slot, or the
 /// GS base is not 0; `ENXIO`: no service; `EEXIST`: registered already; `ENOENT`: not registered;
-/// `ENOSPC`: too many threads; `EBUSY`: the FS base is a registered thread's, or the thread is traced; `EFAULT`, and the
-/// errors of [`uapi::read`].
+/// `ENOSPC`: too many threads; `EBUSY`: the FS base is a registered thread's, or the thread is
+/// traced; `EOPNOTSUPP`: it has a shadow stack or user dispatch, its process may use AMX tiles, or
+/// its class is SCHED_IDLE or SCHED_DEADLINE; `EFAULT`, and the errors of [`uapi::read`].
 pub(crate) fn control(addr: usize, size: usize) -> Result {
     const UNREGISTER: u64 = bindings::RPAL_THREAD_UNREGISTER as u64;
+    const WATCH: u64 = bindings::RPAL_THREAD_WATCH as u64;
 
     let mut arg: uapi::ThreadInfo = uapi::read(addr, size)?;
-    if arg.flags & !UNREGISTER != 0 || arg.reserved != 0 {
+    if !matches!(arg.flags, 0 | UNREGISTER | WATCH) || arg.reserved != 0 {
         return Err(EINVAL);
     }
     let service = Service::current()?;
+    if arg.flags & WATCH != 0 {
+        deadline::watch(&Thread::current().map_err(|_| ENOENT)?);
+        return Ok(());
+    }
     if arg.flags & UNREGISTER != 0 {
         Thread::current().map_err(|_| ENOENT)?;
         leave();
@@ -232,12 +297,18 @@ fn register(service: &Arc<Service>) -> Result<Arc<Thread>> {
     if unsafe { (*Task::current_raw()).ptrace } != 0 {
         return Err(EBUSY);
     }
+    if arch::has_unswitched_state() || task::is_unfit_class() {
+        return Err(EOPNOTSUPP);
+    }
     arch::leave_rseq()?;
     let pkru = arch::pkru();
+    let clock_offset = deadline::clock_offset();
     let thread = service.add_thread(
         |t| t.fsbase == fsbase,
         |index| {
             let owner = Owner::new(service.place.number(), index).ok_or(EINVAL)?;
+            let tickets = KVec::with_capacity(MAX_TICKETS, GFP_KERNEL)?;
+            let spare = Ticket::new(1, [0; 4], 0, State::Granted)?;
             Arc::pin_init(
                 pin_init!(Thread {
                     service: service.clone(),
@@ -246,18 +317,25 @@ fn register(service: &Arc<Service>) -> Result<Arc<Thread>> {
                     fsbase,
                     base_pkru: pkru,
                     pkru: Atomic::new(pkru),
-                    next_ticket: Atomic::new(0),
+                    next_ticket: Atomic::new(1),
+                    trap: TrapNote::new(),
                     inner <- new_spinlock!(
                         Inner {
                             lease: Lease::new(),
                             park: Park::default(),
                             context: Context::default(),
+                            trap: None,
+                            lost: false,
                             ticket: None,
                             queue: KVec::new(),
                         },
                         "rpal_receiver"
                     ),
-                    tickets <- new_spinlock!(KVec::new(), "rpal_tickets"),
+                    tickets <- new_spinlock!(tickets, "rpal_tickets"),
+                    spare <- new_spinlock!(Some(spare), "rpal_spare"),
+                    clock_offset,
+                    timer <- HrTimer::new(),
+                    watch <- new_spinlock!(None, "rpal_watch"),
                 }),
                 kernel::alloc::flags::GFP_KERNEL_ACCOUNT,
             )
@@ -280,8 +358,11 @@ pub(crate) fn leave() {
     let mut tickets = KVec::new();
     core::mem::swap(&mut tickets, &mut thread.tickets.lock());
     for t in &tickets {
+        crate::stats::CANCEL.inc();
         t.cancel();
     }
+    // The timer's reference to the thread goes with it.
+    drop(thread.swap_watch(None));
     task::hook_syscalls(false);
     thread.service.remove_thread(thread.owner.index());
     // SAFETY: the field is the current task's own; the reference was made by `register`.
@@ -296,5 +377,13 @@ pub(crate) fn leave() {
 /// `do_exit()` of a registered thread.
 #[no_mangle]
 extern "C" fn __rpal_thread_gone() {
+    Thread::with_current(crate::handover::dies_borrowed);
     leave();
+}
+
+/// `copy_thread()`: what a new thread gets of its maker's PKRU. Not a caller's key, which the maker
+/// has open while it runs a call.
+#[no_mangle]
+extern "C" fn rpal_child_pkru(pkru: u32) -> u32 {
+    Thread::with_current(|t| pkru | t.base_pkru & !t.pkru()).unwrap_or(pkru)
 }

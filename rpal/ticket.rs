@@ -105,14 +105,19 @@ impl Ticket {
     /// Waits for the end. Only the caller does. Sleeps.
     ///
     /// `EAGAIN`: a signal came before the call was begun, and the ticket is cancelled;
-    /// `EINTR`: one came later, and the ticket stays.
-    pub(crate) fn wait(&self) -> Result<i64> {
+    /// `EINTR`: one came later, and the ticket stays; `ETIMEDOUT`: it is `late`, of which the caller
+    /// is told by a wake-up, and the ticket is cancelled.
+    pub(crate) fn wait(&self, late: impl Fn() -> bool) -> Result<i64> {
         loop {
             let mut state = self.state.lock();
             match *state {
                 State::Done(result) => return Ok(result),
                 State::Cancelled => return Err(EAGAIN),
                 State::Queued | State::Granted => {}
+            }
+            if late() {
+                *state = State::Cancelled;
+                return Err(ETIMEDOUT);
             }
             if kernel::current!().signal_pending() {
                 if *state == State::Queued {
@@ -122,6 +127,11 @@ impl Ticket {
                 return Err(EINTR);
             }
             task::prepare(task::Sleep::Interruptible);
+            // A deadline that passes from here on wakes the task.
+            if late() {
+                task::stay_awake();
+                continue;
+            }
             drop(state);
             task::schedule(None);
         }

@@ -57,6 +57,7 @@ record!(ThreadInfo, RPAL_THREAD_SIZE_VER0, 24);
 const _: () = {
     assert!(bindings::RPAL_WORD_READY == 1 && bindings::RPAL_WORD_LENT == 2);
     assert!(bindings::RPAL_WORD_WANTED | bindings::RPAL_WORD_EVENT == 12);
+    assert!(bindings::RPAL_WORD_LENT | bindings::RPAL_WORD_AWAY == 18);
     assert!(size_of::<bindings::rpal_ctl>() == bindings::RPAL_CTL_SIZE as usize);
     assert!(offset_of!(bindings::rpal_ctl, word) == 0);
     assert!(offset_of!(bindings::rpal_ctl, claim) == 8);
@@ -71,6 +72,8 @@ const _: () = {
     assert!(offset_of!(bindings::rpal_ctl, release_delta) == 72);
     assert!(offset_of!(bindings::rpal_ctl, saved_sp) == 80);
     assert!(offset_of!(bindings::rpal_ctl, caller) == 88);
+    assert!(offset_of!(bindings::rpal_ctl, deadline) == 96);
+    assert!(offset_of!(bindings::rpal_ctl, watch) == 104);
 };
 
 /// Reads a structure of `size` bytes at the user address `addr`.

@@ -14,6 +14,7 @@ use crate::{
         R8,
         SI, //
     },
+    fault::Trap,
     gate,
     lease::{
         GrantCall,
@@ -103,20 +104,42 @@ pub(crate) fn reply(result: i64) -> Result<i64> {
     park_thread(&thread, regs, park, ticket.map(|t| (t, result)))
 }
 
+/// May callers run the context that the current task is about to offer? If not, they come to the
+/// kernel, and the task runs each call itself.
+fn may_lend(thread: &Thread) -> bool {
+    if arch::is_confined() {
+        return false;
+    }
+    let mut same = true;
+    thread
+        .service
+        .for_each_holder(|w| same &= w.trust.is_current());
+    same
+}
+
 /// Publishes the context. Calls that wait for it come first. The answer to the last call is given
 /// only now: its caller's next claim has to find the receiver ready.
 fn publish(thread: &Thread, park: &Park, answer: &mut Option<(Arc<Ticket>, i64)>) {
     thread.set_pkru(thread.base_pkru);
+    let lend = may_lend(thread);
     let mut inner = thread.inner.lock();
     inner.park = *park;
     thread
         .ctl()
         .publish(park.fsbase, park.sp, park.ip, park.cookie);
-    if inner.lease.park(thread.ctl()) == Parked::Parked {
+    let parked = if lend {
+        inner.lease.park(thread.ctl())
+    } else {
+        stats::WITHHELD.inc();
+        inner.lease.park_withheld(thread.ctl())
+    };
+    if parked == Parked::Parked {
+        stats::PARK.inc();
         serve_queue(thread, &mut inner);
     }
     drop(inner);
     if let Some((ticket, result)) = answer.take() {
+        stats::REPLY.inc();
         ticket.complete(result);
     }
 }
@@ -132,6 +155,7 @@ fn serve_queue(thread: &Thread, inner: &mut Inner) {
         }
         let _first = inner.queue.remove(0);
         if outcome == Offer::Granted {
+            stats::GRANT_QUEUED.inc();
             start(inner, first);
             return;
         }
@@ -160,8 +184,9 @@ pub(crate) fn start(inner: &mut Inner, ticket: Arc<Ticket>) {
 
 /// What a look at the lease says.
 enum Look {
-    Take(Context),
+    Take(Context, Option<Trap>),
     Native,
+    Lost,
     Dead,
     Sleep,
     Kick,
@@ -193,13 +218,22 @@ fn park_thread(
         }
         let leave = timed_out || me.signal_pending();
         match look(thread, leave, &mut wanted) {
-            Look::Take(c) => {
+            Look::Take(c, trap) => {
                 regs.load(&c);
+                arch::forget_pasid();
                 arch::set_pkru(c.pkru);
                 thread.set_pkru(c.pkru);
+                if let Some(t) = trap {
+                    arch::raise(t.signo, t.code, t.addr, t.nr, t.error);
+                }
                 return Ok(c.r[AX] as i64);
             }
             Look::Dead => return Err(EINTR),
+            Look::Lost => {
+                // Its frames are lost, with whatever they held: this is a crash.
+                task::force_segv();
+                return Err(EINTR);
+            }
             Look::Native if leave => {
                 return Err(if timed_out { ETIMEDOUT } else { ERESTARTSYS });
             }
@@ -229,14 +263,21 @@ fn park_thread(
 fn look(thread: &Thread, leave: bool, wanted: &mut bool) -> Look {
     let mut inner = thread.inner.lock();
     match inner.lease.resume() {
-        Resume::Take => return Look::Take(inner.context),
+        Resume::Take => {
+            stats::RESUME.inc();
+            return Look::Take(inner.context, inner.trap.take());
+        }
+        Resume::Native if core::mem::take(&mut inner.lost) => return Look::Lost,
         Resume::Native => return Look::Native,
         Resume::Dead => return Look::Dead,
         Resume::Sleep => {}
     }
     if leave {
         match inner.lease.want(thread.ctl()) {
-            Want::Native => return Look::Native,
+            Want::Native => {
+                stats::WANT_READY.inc();
+                return Look::Native;
+            }
             Want::Dead => return Look::Dead,
             // Granted: the next look takes it.
             Want::Granted | Want::Kick(_) | Want::KickAll => {}
@@ -253,13 +294,9 @@ fn look(thread: &Thread, leave: bool, wanted: &mut bool) -> Look {
 /// Tells everybody who may have the context that it is wanted. Who has it, the word would say,
 /// but that is not to be believed.
 fn kick_borrowers(thread: &Thread) {
-    thread.service.visit_holders(|w| {
-        for index in 0..=u8::MAX {
-            if let Some(t) = w.holder.thread(index) {
-                task::kick(&t.task);
-            }
-        }
-    });
+    thread
+        .service
+        .visit_holders(|w| w.holder.for_each_thread(|t| task::kick(&t.task)));
 }
 
 /// Sleeps until the lease changes or it is time for another kick. A signal is pending, so only a

@@ -61,6 +61,8 @@ use kernel::{
 pub(crate) struct Window {
     pub(crate) holder: Arc<Service>,
     pub(crate) peer: Arc<Service>,
+    /// Who both sides were.
+    pub(crate) trust: trust::Identity,
     linked: Atomic<u32>,
 }
 
@@ -125,31 +127,35 @@ fn use_peer(peer: &Service) -> Result<ARef<MmWithUserAsync>> {
 /// Opens a window onto `peer` in the current service `own`.
 ///
 /// `EINVAL`: it is the same service; `EEXIST`: attached already; `EOWNERDEAD`: the peer is gone;
-/// `EBUSY`: something is mapped in the slot; `ENOMEM`: no memory, or the resource limit of the
-/// address space does not have room for a slot; `EINTR`; and what [`trust::check`] says.
-/// May sleep; takes the current `mmap_lock` and the registry's lock.
+/// `EBUSY`: something is mapped in the slot; `EUSERS`: too many others have one; `ENOMEM`: no
+/// memory, or the resource limit of the address space does not have room for a slot; `EINTR`; and
+/// what [`trust::check`] says. May sleep; takes the current `mmap_lock` and the registry's lock.
 pub(crate) fn attach(own: &Arc<Service>, peer: &Arc<Service>) -> Result {
     if Arc::ptr_eq(own, peer) {
         return Err(EINVAL);
     }
+    // Nothing is allocated under the registry's lock, for which everybody's end waits: a memory
+    // cgroup may make its own wait for long. The windows of `own` are changed under its
+    // `mmap_lock`, or when it has no user any more.
     // SAFETY: it is the current address space.
     let guard = unsafe { WriteGuard::new(&own.mm) }?;
     let registry = REGISTRY.lock();
     if peer.is_dead() {
         return Err(EOWNERDEAD);
     }
+    // Under the lock, since a window is unlinked in several steps. It never is linked again.
     let old = own.window(peer.place.number());
-    if let Some(old) = &old {
-        if old.is_linked() {
-            return Err(EEXIST);
-        }
+    if old.as_ref().is_some_and(|w| w.is_linked()) {
+        return Err(EEXIST);
     }
-    trust::check(own, peer)?;
+    drop(registry);
+    let trust = trust::check(own, peer)?;
     let user = use_peer(peer)?;
     let window = Arc::new(
         Window {
             holder: own.clone(),
             peer: peer.clone(),
+            trust,
             // INVARIANT: nothing is linked yet.
             linked: Atomic::new(0),
         },
@@ -164,21 +170,36 @@ pub(crate) fn attach(own: &Arc<Service>, peer: &Arc<Service>) -> Result {
         old.is_some(),
     )?;
     own.set_window(peer.place, Some(window.clone()));
+    // SAFETY: it is the current address space.
+    to_result(unsafe { bindings::rpal_p4d_alloc(own.mm.as_raw(), peer.place.start()) })?;
+    peer.reserve_holders()?;
+    let linked = link(own, peer, &user, &window);
+    drop(guard);
+    linked
+}
+
+/// Lets the holder of a new window see the peer's tables.
+fn link(own: &Service, peer: &Service, user: &MmWithUserAsync, window: &Arc<Window>) -> Result {
+    let registry = REGISTRY.lock();
+    if peer.is_dead() {
+        return Err(EOWNERDEAD);
+    }
     peer.add_holder(window.clone())?;
-    // Pairs with the barrier in `flush_holders`.
-    barrier::smp_mb(barrier::Full);
-    // SAFETY: both address spaces are in use: one is the current one, the other is `user`'s.
-    let linked = to_result(unsafe {
-        bindings::rpal_p4d_link(own.mm.as_raw(), user.as_raw(), peer.place.start())
+    let linked = trust::check_threads(&window.trust, peer).and_then(|()| {
+        // Pairs with the barrier in `flush_holders`.
+        barrier::smp_mb(barrier::Full);
+        // SAFETY: both address spaces are in use: one is the current one, the other is `user`'s.
+        to_result(unsafe {
+            bindings::rpal_p4d_link(own.mm.as_raw(), user.as_raw(), peer.place.start())
+        })
     });
-    if let Err(e) = linked {
-        peer.remove_holder(&window);
-        return Err(e);
+    if linked.is_err() {
+        peer.remove_holder(window);
+        return linked;
     }
     // INVARIANT: just linked, and on the list. Pairs with `is_linked`.
     window.linked.store(1, Release);
     drop(registry);
-    drop(guard);
     Ok(())
 }
 
@@ -236,6 +257,7 @@ pub(crate) fn detach(own: &Arc<Service>, peer: &Arc<Service>) -> Result {
     }
     window.unlink(&registry);
     drop(registry);
+    crate::stats::DETACH.inc();
     own.kick_all();
     Ok(())
 }

@@ -18,7 +18,7 @@ struct rlimit;
 
 #ifdef CONFIG_RPAL
 
-/* rpal/hooks.rs; each one's contract is documented there. */
+/* rpal/; each one's contract is documented there. */
 bool __rpal_syscall_enter(struct pt_regs *regs);
 unsigned long __rpal_exit_to_user(struct pt_regs *regs, unsigned long ti_work);
 bool __rpal_forced_signal(struct kernel_siginfo *info);
@@ -103,11 +103,12 @@ static inline unsigned long rpal_slot_start(void)
 	return current->mm->context.rpal.slot_start;
 }
 
-/* A hint outside the slot is no error: it is not followed. */
-static inline bool rpal_mmap_hint_valid(unsigned long addr)
+/* A hint that is not wholly in the slot is no error: it is not followed. */
+static inline bool rpal_mmap_hint_valid(unsigned long addr, unsigned long len)
 {
 	return likely(!rpal_slot_start()) ||
-	       (addr ^ rpal_slot_start()) >> RPAL_SLOT_SHIFT == 0;
+	       (addr - rpal_slot_start() < RPAL_SLOT_SIZE &&
+		len <= RPAL_SLOT_SIZE - (addr - rpal_slot_start()));
 }
 
 /* A lockless page-table walk must not enter a window: its tables are not this mm's. */
@@ -162,7 +163,7 @@ static inline bool rpal_gup_fast_permitted(unsigned long start, unsigned long en
 }
 
 static inline unsigned long rpal_slot_start(void) { return 0; }
-static inline bool rpal_mmap_hint_valid(unsigned long addr) { return true; }
+static inline bool rpal_mmap_hint_valid(unsigned long addr, unsigned long len) { return true; }
 static inline bool rpal_borrowed(void) { return false; }
 static inline void rpal_task_dup(struct task_struct *tsk) { }
 static inline int rpal_exec(struct linux_binprm *bprm) { return 0; }

@@ -12,6 +12,7 @@
 #include <linux/elf.h>
 #include <linux/mmu_notifier.h>
 #include <linux/pkeys.h>
+#include <linux/prctl.h>
 #include <linux/rpal.h>
 #include <linux/sched/signal.h>
 #include <linux/signal.h>

@@ -48,6 +48,9 @@ unsigned long rpal_et_dyn_base(unsigned long base);
 unsigned long rpal_mmap_rnd(unsigned long rnd);
 u32 rpal_init_pkru(u32 pkru);
 
+/* rpal/thread.rs: what a new thread inherits of its maker's PKRU. */
+u32 rpal_child_pkru(u32 pkru);
+
 /* arch/x86/kernel/fpu/core.c */
 struct task_struct;
 void fpu_hand_over(struct task_struct *to);
@@ -61,6 +64,7 @@ struct rpal_mm {};
 #define rpal_et_dyn_base(base)		(base)
 #define rpal_mmap_rnd(rnd)		(rnd)
 #define rpal_init_pkru(pkru)		(pkru)
+#define rpal_child_pkru(pkru)		(pkru)
 
 #endif /* CONFIG_RPAL */
 #endif /* _LINUX_RPAL_TYPES_H */

@@ -7,6 +7,7 @@
 #include <linux/binfmts.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
+#include <linux/nsproxy.h>
 #include <linux/pgalloc.h>
 #include <linux/pkeys.h>
 #include <linux/resume_user_mode.h>
@@ -16,7 +17,10 @@
 #include <linux/sched/exec_state.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
+#include <linux/security.h>
+#include <linux/time_namespace.h>
 #include <linux/uaccess.h>
+#include <linux/user_namespace.h>
 #include <asm/fpu/api.h>
 #include <asm/fsgsbase.h>
 #include <asm/pkru.h>
@@ -140,6 +144,16 @@ __rust_helper bool rust_helper_rpal_rseq_leave(void)
 	return true;
 }
 
+/* How far current's CLOCK_MONOTONIC is ahead of the system's, in nanoseconds. */
+__rust_helper s64 rust_helper_rpal_monotonic_offset(void)
+{
+#ifdef CONFIG_TIME_NS
+	return timespec64_to_ns(&current->nsproxy->time_ns->offsets.monotonic);
+#else
+	return 0;
+#endif
+}
+
 /* Tasks */
 
 __rust_helper void rust_helper_set_notify_resume(struct task_struct *task)
@@ -201,6 +215,92 @@ __rust_helper const void *rust_helper_rpal_seccomp_filter(struct task_struct *ta
 #endif
 }
 
+__rust_helper unsigned long rust_helper_rpal_core_cookie(struct task_struct *task)
+{
+#ifdef CONFIG_SCHED_CORE
+	return READ_ONCE(task->core_cookie);
+#else
+	return 0;
+#endif
+}
+
+/* Supplementary groups, and the labels of security modules. */
+__rust_helper bool rust_helper_rpal_cred_same_more(const struct cred *a, const struct cred *b)
+{
+	const struct group_info *ga = a->group_info, *gb = b->group_info;
+	struct lsm_prop pa = {}, pb = {};
+
+	if (ga != gb && (ga->ngroups != gb->ngroups ||
+			 memcmp(ga->gid, gb->gid, ga->ngroups * sizeof(kgid_t))))
+		return false;
+	security_cred_getlsmprop(a, &pa);
+	security_cred_getlsmprop(b, &pb);
+	return !memcmp(&pa, &pb, sizeof(pa));
+}
+
+/*
+ * Does current run under something that belongs to its task and that code which
+ * another task runs for it would escape: a debugger, stepping, disabled RDTSC or
+ * CPUID, speculation controls, or a promise of membarrier(2), whose interrupts
+ * go to CPUs that run this very address space?
+ */
+__rust_helper bool rust_helper_rpal_is_confined(void)
+{
+	const unsigned long flags = _TIF_WORK_CTXSW | _TIF_SINGLESTEP;
+
+	if (current->ptrace || read_thread_flags() & flags)
+		return true;
+#ifdef CONFIG_MEMBARRIER
+	return atomic_read(&current->mm->membarrier_state);
+#else
+	return false;
+#endif
+}
+
+__rust_helper bool rust_helper_rpal_is_stepped(void)
+{
+	return test_thread_flag(TIF_SINGLESTEP);
+}
+
+/* What the gate does not switch: user dispatch, user shadow stacks, AMX tiles. */
+__rust_helper bool rust_helper_rpal_has_unswitched_state(void)
+{
+	if (test_task_syscall_work(current, SYSCALL_USER_DISPATCH))
+		return true;
+#ifdef CONFIG_X86_USER_SHADOW_STACK
+	if (current->thread.features)
+		return true;
+#endif
+	return READ_ONCE(x86_task_fpu(current->group_leader)->perm.__state_perm) &
+	       XFEATURE_MASK_XTILE_DATA;
+}
+
+/* The PASID of the FPU state that current had is not in the one that it has got. */
+__rust_helper void rust_helper_rpal_forget_pasid(void)
+{
+#ifdef CONFIG_IOMMU_MM_DATA
+	current->pasid_activated = 0;
+#endif
+}
+
+/* Is current of a class whose callers would make a receiver wait, or miss, for theirs? */
+__rust_helper bool rust_helper_rpal_is_unfit_class(void)
+{
+	return current->policy == SCHED_IDLE || current->policy == SCHED_DEADLINE;
+}
+
+/* As the trap's handler does it, for the task whose trap it is. */
+__rust_helper void rust_helper_rpal_raise(int signo, int code, unsigned long addr,
+					  unsigned long nr, unsigned long error)
+{
+	current->thread.trap_nr = nr;
+	current->thread.error_code = error;
+	if (code == SI_KERNEL)
+		force_sig(signo);
+	else
+		force_sig_fault(signo, code, (void __user *)addr);
+}
+
 __rust_helper const struct cred *rust_helper_get_task_cred(struct task_struct *task)
 {
 	return get_task_cred(task);
@@ -234,6 +334,12 @@ rust_helper_find_vma_intersection(struct mm_struct *mm, unsigned long start, uns
 	return find_vma_intersection(mm, start, end);
 }
 
+/* Makes the table for the top-level entry of @addr. May sleep. */
+__rust_helper int rust_helper_rpal_p4d_alloc(struct mm_struct *mm, unsigned long addr)
+{
+	return p4d_alloc(mm, pgd_offset(mm, addr), addr) ? 0 : -ENOMEM;
+}
+
 /*
  * Puts @peer's table for the top-level entry of @addr below @mm's.
  * p4d_populate() and not a copied entry: that would carry the NX bit with which
@@ -252,9 +358,7 @@ __rust_helper int rust_helper_rpal_p4d_link(struct mm_struct *mm, struct mm_stru
 	peer_p4d = p4d_offset(peer_pgd, addr);
 	if (p4d_none(*peer_p4d))
 		return -ENOENT;
-	p4d = p4d_alloc(mm, pgd, addr);
-	if (!p4d)
-		return -ENOMEM;
+	p4d = p4d_offset(pgd, addr);
 
 	spin_lock(&mm->page_table_lock);
 	if (p4d_none(*p4d))
@@ -336,9 +440,18 @@ __rust_helper void *rust_helper_rpal_page_address(struct page *page)
 	return page_address(page);
 }
 
-__rust_helper kuid_t rust_helper_rpal_current_uid(void)
+/*
+ * Whose services are counted together: the real user, or who has made the
+ * outermost user namespace that it lives in, which maps as many as it likes.
+ */
+__rust_helper kuid_t rust_helper_rpal_charged_uid(void)
 {
-	return current_uid();
+	struct user_namespace *ns = current_user_ns();
+	kuid_t uid = current_uid();
+
+	for (; ns != &init_user_ns; ns = ns->parent)
+		uid = ns->owner;
+	return uid;
 }
 
 __rust_helper unsigned long rust_helper_page_to_pfn(struct page *page)

@@ -96,6 +96,7 @@ struct rpal_attach {
 
 /* struct rpal_thread, flags */
 #define RPAL_THREAD_UNREGISTER	(1ULL << 0)
+#define RPAL_THREAD_WATCH	(1ULL << 1)	/* registered: look at its deadline */
 
 /**
  * struct rpal_thread - argument of rpal_thread(2)
@@ -120,7 +121,8 @@ struct rpal_thread {
 #define RPAL_WORD_READY		(1U << 0)	/* parked, may be claimed */
 #define RPAL_WORD_LENT		(1U << 1)	/* claimed by the borrower */
 #define RPAL_WORD_WANTED	(1U << 2)	/* the receiver wants its context back */
-#define RPAL_WORD_EVENT		(1U << 3)	/* the receiver has an event waiting */
+#define RPAL_WORD_EVENT		(1U << 3)	/* an event waits, or the kernel has to be asked */
+#define RPAL_WORD_AWAY		(1U << 4)	/* not parked: calls begin in the kernel */
 #define RPAL_WORD_INDEX_SHIFT	8		/* borrower: thread index, 8 bits */
 #define RPAL_WORD_SLOT_SHIFT	16		/* borrower: slot number, 8 bits */
 #define RPAL_WORD_SEQ_SHIFT	32
@@ -142,6 +144,9 @@ struct rpal_thread {
  * @release_delta: what a release adds to LENT(self, seq) for READY(seq + 1)
  * @saved_sp: caller: stack pointer to come back to
  * @caller: parked receiver: control block of the borrower
+ * @deadline: caller: CLOCK_MONOTONIC time, in nanoseconds, at which its call
+ *	      fails with -ETIMEDOUT; 0: never
+ * @watch: the kernel looks at @deadline; see RPAL_THREAD_WATCH
  * @reserved: zero
  *
  * Shared by the thread, its peers and the kernel. The kernel takes nothing in
@@ -161,7 +166,10 @@ struct rpal_ctl {
 	__u64 release_delta;
 	__u64 saved_sp;
 	__u64 caller;
-	__u64 reserved[20];
+	__u64 deadline;
+	__u32 watch;
+	__u32 reserved0;
+	__u64 reserved[18];
 };
 
 /* rpal_wait(2), timeout: sleep without a limit */

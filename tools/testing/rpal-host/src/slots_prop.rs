@@ -59,6 +59,17 @@ proptest! {
         }
     }
 
+    /// Nobody is left without a slot by users that take all they may.
+    #[test]
+    fn shares_leave_some(users in 1..7u32) {
+        let mut slots = Slots::new();
+        for uid in 0..users {
+            while slots.alloc(uid, slots.fair_share(uid)).is_ok() {}
+            prop_assert!(slots.count(uid) >= 127 >> uid);
+        }
+        prop_assert!(slots.alloc(users, slots.fair_share(users)).is_ok());
+    }
+
     #[test]
     fn addresses(addr in any::<usize>()) {
         match Slot::of_addr(addr) {
