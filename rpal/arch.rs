@@ -235,6 +235,12 @@ pub(crate) fn last_trap() -> (usize, usize) {
     (thread.trap_nr, thread.error_code)
 }
 
+/// The current task has met no trap that counts.
+pub(crate) fn forget_trap() {
+    // SAFETY: the field is the current task's own.
+    unsafe { (*Task::current_raw()).thread.trap_nr = 0 };
+}
+
 /// Is a debugger stepping the current task?
 pub(crate) fn is_stepped() -> bool {
     // SAFETY: always safe to call.

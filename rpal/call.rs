@@ -18,7 +18,10 @@ use crate::{
 use kernel::{
     bindings,
     prelude::*,
-    sync::Arc, //
+    sync::{
+        atomic::ordering::Relaxed,
+        Arc, //
+    }, //
 };
 
 /// `rpal_call(2)`: runs the receiver's function in the receiver's own task.
@@ -92,7 +95,12 @@ pub(crate) fn await_reply(id: u64) -> Result<i64> {
 
 fn finish(caller: &Arc<Thread>, ticket: &Ticket) -> Result<i64> {
     deadline::watch_call(caller);
-    match ticket.wait(|| deadline::is_late(caller)) {
+    // Before the first look at the deadline; the barrier between the two is that of the state in
+    // which the task sleeps.
+    caller.waits.store(1, Relaxed);
+    let done = ticket.wait(|| deadline::is_late(caller));
+    caller.waits.store(0, Relaxed);
+    match done {
         Ok(result) => {
             caller.drop_ticket(ticket.id);
             Ok(result)

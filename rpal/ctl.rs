@@ -123,8 +123,8 @@ impl Ctl {
         self.pkru.store(pkru, Relaxed);
     }
 
-    /// Makes the thread's own calls begin in the kernel, or not. Only for a thread that is not
-    /// parked, and by itself: its word is OFF or AWAY, and in the first case every claim and
+    /// Makes the block's own calls begin in the kernel, or not. Only for a thread that is not
+    /// parked, and by itself, or for no thread: the word is OFF or AWAY, and in the first case every claim and
     /// grant finds what it finds in the second.
     pub(crate) fn set_away(&self, away: bool) {
         self.word
@@ -198,7 +198,12 @@ impl Area {
         let base = NonNull::new(unsafe { bindings::rpal_page_address(page.as_ptr()) }.cast())
             .ok_or(ENOMEM)?;
         // INVARIANT: by __GFP_ZERO and the order.
-        Ok(Self { page, base })
+        let area = Self { page, base };
+        for index in 0..=u8::MAX {
+            // Who is not registered does not get through the gate.
+            area.ctl(index).set_away(true);
+        }
+        Ok(area)
     }
 
     /// The block of a thread.

@@ -19,6 +19,7 @@ use kernel::{
     bindings,
     impl_has_hr_timer,
     sync::{
+        atomic::ordering::Relaxed,
         Arc,
         ArcBorrow, //
     },
@@ -96,7 +97,9 @@ impl HrTimerCallback for Thread {
         if is_late(&this) {
             // The exit loop hands a borrowed context over, and the wait for the answer ends.
             task::kick(&this.task);
-            task::interrupt_sleep(&this.task);
+            if this.waits.load(Relaxed) != 0 {
+                task::interrupt_sleep(&this.task);
+            }
         }
         ctx.forward_now(PERIOD);
         HrTimerRestart::Restart

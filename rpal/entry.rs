@@ -25,65 +25,94 @@ use kernel::{
     sync::atomic::ordering::Relaxed, //
 };
 
-/// Calls whose child may share the caller's memory and FS base, and so its control block, until it
-/// executes something. It is not registered, and must not get through the gate as its parent.
-fn shares_block(regs: &Regs) -> bool {
-    const COMPAT_CLONE: u32 = 120;
-    const COMPAT_VFORK: u32 = 190;
-    // CAST: as for `is_refused`.
-    let nr = regs.orig_ax() as u32;
-    if arch::is_compat_syscall() {
-        matches!(nr, COMPAT_CLONE | COMPAT_VFORK | bindings::__NR_clone3)
-    } else {
-        matches!(
-            nr & !bindings::__X32_SYSCALL_BIT,
-            bindings::__NR_clone | bindings::__NR_vfork | bindings::__NR_clone3
-        )
-    }
+/// What a system call of a registered thread means to its registration.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Meaning {
+    /// It would change what the registration rests on.
+    Refused,
+    /// The child may share memory, FS base and so the control block, until it executes something.
+    /// It is not registered, and must not get through the gate as its parent.
+    SharesBlock,
+    /// It counts on what the CPUs run.
+    Barrier,
+    /// It may change who the threads of the service are, and not only the current one.
+    Identity,
+    None,
 }
 
-/// Calls that would change under a registered thread what its registration rests on.
-fn is_refused(regs: &Regs) -> bool {
-    const ARCH_SET_GS: u64 = 0x1001;
-    const ARCH_SET_FS: u64 = 0x1002;
-    const ARCH_SHSTK_ENABLE: u64 = 0x5001;
-    const ARCH_REQ_XCOMP_PERM: u64 = 0x1023;
+fn meaning(regs: &Regs) -> Meaning {
+    const COMPAT_CLONE: u32 = 120;
     const COMPAT_MODIFY_LDT: u32 = 123;
     const COMPAT_PRCTL: u32 = 172;
+    const COMPAT_VFORK: u32 = 190;
     const COMPAT_SET_THREAD_AREA: u32 = 243;
+    const COMPAT_SECCOMP: u32 = 354;
+    const COMPAT_MEMBARRIER: u32 = 375;
     const COMPAT_ARCH_PRCTL: u32 = 384;
     const COMPAT_RSEQ: u32 = 386;
-    const DISPATCH: u64 = bindings::PR_SET_SYSCALL_USER_DISPATCH as u64;
 
     // The dispatcher looks at the low half, and calls of x32 have another bit.
     // CAST: takes the low half.
     let nr = regs.orig_ax() as u32;
     if arch::is_compat_syscall() {
         return match nr {
-            COMPAT_MODIFY_LDT | COMPAT_SET_THREAD_AREA | COMPAT_ARCH_PRCTL | COMPAT_RSEQ => true,
-            COMPAT_PRCTL => regs.bx() == DISPATCH,
-            _ => false,
+            COMPAT_MODIFY_LDT | COMPAT_SET_THREAD_AREA | COMPAT_RSEQ => Meaning::Refused,
+            // CAST: the option is an int.
+            COMPAT_PRCTL => prctl(regs.bx() as u32),
+            COMPAT_ARCH_PRCTL => arch_prctl(regs.bx() as u32),
+            COMPAT_CLONE | COMPAT_VFORK | bindings::__NR_clone3 => Meaning::SharesBlock,
+            COMPAT_MEMBARRIER => Meaning::Barrier,
+            COMPAT_SECCOMP => Meaning::Identity,
+            _ => Meaning::None,
         };
     }
     match nr & !bindings::__X32_SYSCALL_BIT {
-        bindings::__NR_arch_prctl => matches!(
-            regs.di(),
-            ARCH_SET_FS | ARCH_SET_GS | ARCH_SHSTK_ENABLE | ARCH_REQ_XCOMP_PERM
-        ),
-        // It would answer for the kernel where a borrowed context is handed over.
-        bindings::__NR_prctl => regs.di() == DISPATCH,
-        bindings::__NR_rseq | bindings::__NR_modify_ldt => true,
-        _ => false,
+        bindings::__NR_rseq | bindings::__NR_modify_ldt => Meaning::Refused,
+        // CAST: the option is an int.
+        bindings::__NR_prctl => prctl(regs.di() as u32),
+        bindings::__NR_arch_prctl => arch_prctl(regs.di() as u32),
+        bindings::__NR_clone | bindings::__NR_vfork | bindings::__NR_clone3 => Meaning::SharesBlock,
+        bindings::__NR_membarrier => Meaning::Barrier,
+        bindings::__NR_seccomp => Meaning::Identity,
+        _ => Meaning::None,
     }
 }
 
-/// `membarrier(2)` interrupts the CPUs that run this address space, and misses those that run its
-/// receivers for a caller. So these are interrupted first, and none is lent any more from here
-/// on: once the call has registered its purpose, a receiver that parks is not lent.
-fn before_membarrier(caller: &Thread) {
+fn prctl(option: u32) -> Meaning {
+    match option {
+        // It would answer for the kernel where a borrowed context is handed over.
+        bindings::PR_SET_SYSCALL_USER_DISPATCH => Meaning::Refused,
+        bindings::PR_SET_SECCOMP | bindings::PR_SET_DUMPABLE | bindings::PR_SET_NO_NEW_PRIVS => {
+            Meaning::Identity
+        }
+        _ => Meaning::None,
+    }
+}
+
+fn arch_prctl(option: u32) -> Meaning {
+    const ARCH_SET_GS: u32 = 0x1001;
+    const ARCH_SET_FS: u32 = 0x1002;
+    const ARCH_REQ_XCOMP_PERM: u32 = 0x1023;
+    const ARCH_SHSTK_ENABLE: u32 = 0x5001;
+
+    match option {
+        ARCH_SET_GS | ARCH_SET_FS | ARCH_REQ_XCOMP_PERM | ARCH_SHSTK_ENABLE => Meaning::Refused,
+        _ => Meaning::None,
+    }
+}
+
+/// From here on no receiver of the service is lent any more, or only until its release. Each parks
+/// anew, and looks at what it is then.
+fn withhold_all(caller: &Thread) {
     caller.service.for_each_thread(|t| {
         t.inner.lock().lease.withhold(t.ctl());
     });
+}
+
+/// `membarrier(2)` interrupts the CPUs that run this address space, and misses those that run its
+/// receivers for a caller. So these are interrupted first.
+fn before_barrier(caller: &Thread) {
+    withhold_all(caller);
     caller
         .service
         .visit_holders(|w| task::sync_cpus(&w.holder.mm));
@@ -108,15 +137,18 @@ fn enter(caller: &Thread, regs: &mut Regs) -> bool {
         if caller.ctl().claim.load(Relaxed) != 0 {
             drop_claim(caller);
         }
-        if is_refused(regs) {
-            regs.set_ax(i64::from(EBUSY.to_errno()) as u64);
-            return false;
-        }
-        if regs.orig_ax() == u64::from(bindings::__NR_membarrier) {
-            before_membarrier(caller);
+        let meaning = meaning(regs);
+        match meaning {
+            Meaning::Refused => {
+                regs.set_ax(i64::from(EBUSY.to_errno()) as u64);
+                return false;
+            }
+            Meaning::Barrier => before_barrier(caller),
+            Meaning::Identity => withhold_all(caller),
+            Meaning::SharesBlock | Meaning::None => {}
         }
         // Until the next call of the thread, since it is the child's end that ends it.
-        let away = shares_block(regs);
+        let away = meaning == Meaning::SharesBlock;
         if away != caller.ctl().is_away() {
             caller.ctl().set_away(away);
         }

@@ -119,13 +119,18 @@ unsafe fn place(bprm: *mut bindings::linux_binprm) -> Result {
     let mm: ARef<Mm> = unsafe { Mm::from_raw((*bprm).mm) }.into();
     let task: ARef<Task> = ARef::from(&**kernel::current!());
     // SAFETY: always safe to call.
-    let (uid, privileged) = unsafe {
-        (
-            bindings::rpal_charged_uid().val,
-            bindings::capable(bindings::CAP_SYS_RESOURCE as i32),
-        )
-    };
-    let (slot, key) = REGISTRY.lock().take(uid, !unprotected, privileged)?;
+    let uid = unsafe { bindings::rpal_charged_uid() }.val;
+    let taken = REGISTRY.lock().take(uid, !unprotected, false);
+    let (slot, key) = match taken {
+        // Asked only now, since it is noted who makes use of it.
+        // SAFETY: always safe to call.
+        Err(e)
+            if e == EAGAIN && unsafe { bindings::capable(bindings::CAP_SYS_RESOURCE as i32) } =>
+        {
+            REGISTRY.lock().take(uid, !unprotected, true)
+        }
+        taken => taken,
+    }?;
     let pkru = keys::pkru_for(key);
     let made = Service::new(slot, key, pkru, unprotected, uid, mm, task).and_then(|service| {
         // SAFETY: a new service; `bprm` keeps the address space in use.

@@ -31,9 +31,6 @@ use kernel::{
     sync::atomic::ordering::Relaxed, //
 };
 
-/// The instruction of one byte that raises a breakpoint trap.
-const INT3: u8 = 0xcc;
-
 /// The exit loop of a registered thread, with work to be done. Returns the work that is left. May
 /// sleep.
 ///
@@ -106,6 +103,12 @@ fn resolve(caller: &Thread, regs: &mut Regs) {
     regs.set_sp(caller.ctl().saved_sp.load(Relaxed));
 }
 
+/// Is `int $3` in two bytes what ends at `ip`? May sleep.
+fn is_long_int3(ip: u64) -> bool {
+    task::user_byte(ip.wrapping_sub(1)) == Some(3)
+        && task::user_byte(ip.wrapping_sub(2)) == Some(0xcd)
+}
+
 /// A borrowed context with work to be done.
 fn exit_borrowed(caller: &Thread, regs: &mut Regs, trap: Option<Trap>) {
     let Ok(gate) = gate::page() else {
@@ -114,11 +117,9 @@ fn exit_borrowed(caller: &Thread, regs: &mut Regs, trap: Option<Trap>) {
     let fsbase = arch::fsbase();
     let mut u = regs.save();
     let mut trap = trap;
-    if trap.is_some_and(|t| t.nr == X86_TRAP_BP)
-        && task::user_byte(u.ip.wrapping_sub(1)) == Some(INT3)
-    {
-        // As long as the address says, so that it can be met again: it may be a uprobe, of which
-        // the caller's address space knows nothing.
+    if trap.is_some_and(|t| t.nr == X86_TRAP_BP) && !is_long_int3(u.ip) {
+        // Of one byte, so that it can be met again: it may be a uprobe, of which the caller's
+        // address space knows nothing. Or was one, and what it stood for has not been executed.
         u.ip = u.ip.wrapping_sub(1);
         trap = None;
     }
@@ -140,7 +141,6 @@ fn exit_borrowed(caller: &Thread, regs: &mut Regs, trap: Option<Trap>) {
     }
     match give_back(caller, gate, fsbase, &u, trap) {
         Some((c, _)) => regs.load(&c),
-        // FS base and PKRU are the caller's again, so that the signal is too.
         None => task::force_segv(),
     }
 }

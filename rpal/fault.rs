@@ -133,6 +133,7 @@ fn forced(caller: &Thread, signo: i32, code: i32, addr: usize) -> bool {
         let overflow = signo == SIGSEGV && code == SI_KERNEL && nr == X86_TRAP_OF;
         if signo == SIGTRAP && !stepped || overflow {
             stats::TRAP.inc();
+            arch::forget_trap();
             caller.trap.set(&Trap {
                 signo,
                 code,
@@ -147,6 +148,10 @@ fn forced(caller: &Thread, signo: i32, code: i32, addr: usize) -> bool {
     let fault = signo == SIGSEGV || signo == SIGBUS;
     // Positive codes are the kernel's; no system call is being made.
     if !fault || code <= 0 || regs.orig_ax() != u64::MAX {
+        return false;
+    }
+    if code == SI_KERNEL && arch::last_trap().0 == 0 {
+        // Our own, by `task::force_segv`.
         return false;
     }
     let Ok(gate) = gate::page() else {

@@ -92,7 +92,7 @@ pub(crate) fn dies_borrowed(caller: &Thread) {
 pub(crate) enum Lost {
     /// The receiver is gone, or took its context back: the caller gets this errno.
     Errno(Error),
-    /// The FS base is nobody's that the caller could have borrowed from.
+    /// The caller has borrowed nothing: it has changed its own FS base.
     Accident,
 }
 
@@ -112,6 +112,7 @@ pub(crate) fn receiver_of(caller: &Thread, fsbase: u64) -> core::result::Result<
         // The window may have been closed with the caller inside.
         Err(_) => match caller.service.former_peer_thread(claim as usize) {
             Some(r) if has_parked_with(&r, fsbase) => Ok(r),
+            _ if claim != 0 => Err(Lost::Errno(EFAULT)),
             _ => Err(Lost::Accident),
         },
     }
@@ -189,7 +190,8 @@ fn caller_at(caller: &Thread, ip: u64) -> Context {
 }
 
 /// Hands the live context over, with `u` for its registers, and puts the caller where it waits,
-/// or where it learns that the receiver is gone. `None`: it was no borrowed context. May sleep.
+/// or where it learns that the receiver is gone. `None`: it was no borrowed context; its registers
+/// are the caller's own, and FS base and PKRU are again. May sleep.
 pub(crate) fn give_back(
     caller: &Thread,
     gate: &Gate,
@@ -197,17 +199,23 @@ pub(crate) fn give_back(
     u: &Context,
     trap: Option<Trap>,
 ) -> Option<(Context, bool)> {
-    let done = receiver_of(caller, fsbase).and_then(|r| {
-        let done = hand_over(caller, &r, u, trap);
-        close_if_changed(caller, &r);
-        done
-    });
+    let receiver = receiver_of(caller, fsbase);
+    let (receiver, done) = match receiver {
+        Ok(r) => {
+            let done = hand_over(caller, &r, u, trap);
+            (Some(r), done)
+        }
+        Err(e) => (None, Err(e)),
+    };
     if done.is_err() {
         // Somebody has changed the FS base. Who, is not known: a fibre of the receiver's, or an
         // accident of the caller's.
         lose_claim(caller);
     }
     come_back(caller);
+    if let Some(r) = receiver {
+        close_if_changed(caller, &r);
+    }
     match done {
         Ok(id) => {
             let mut c = caller_at(caller, gate.await_().0);

@@ -129,6 +129,12 @@ pub(crate) fn user_byte(addr: u64) -> Option<u8> {
 
 /// Ends an accident: the current task gets a SIGSEGV that it can't ignore.
 pub(crate) fn force_segv() {
-    // SAFETY: always safe to call in process context.
-    unsafe { bindings::force_sig(bindings::SIGSEGV as i32) }
+    // No exception number, by which `fault.rs` knows it from a fault.
+    crate::arch::raise(
+        bindings::SIGSEGV as i32,
+        bindings::SI_KERNEL as i32,
+        0,
+        0,
+        0,
+    );
 }

@@ -107,6 +107,8 @@ pub(crate) struct Thread {
     pub(crate) clock_offset: i64,
     #[pin]
     pub(crate) timer: HrTimer<Self>,
+    /// The thread waits for an answer, or is about to look whether it has to.
+    pub(crate) waits: Atomic<u32>,
     #[pin]
     watch: SpinLock<Option<deadline::Watch>>,
 }
@@ -335,6 +337,7 @@ fn register(service: &Arc<Service>) -> Result<Arc<Thread>> {
                     spare <- new_spinlock!(Some(spare), "rpal_spare"),
                     clock_offset,
                     timer <- HrTimer::new(),
+                    waits: Atomic::new(0),
                     watch <- new_spinlock!(None, "rpal_watch"),
                 }),
                 kernel::alloc::flags::GFP_KERNEL_ACCOUNT,
@@ -361,6 +364,8 @@ pub(crate) fn leave() {
         crate::stats::CANCEL.inc();
         t.cancel();
     }
+    // A child of `vfork` may be left with the block, and its thread with its address.
+    thread.ctl().set_away(true);
     // The timer's reference to the thread goes with it.
     drop(thread.swap_watch(None));
     task::hook_syscalls(false);

@@ -90,11 +90,15 @@ impl Ticket {
     /// Ends it and wakes the caller.
     pub(crate) fn complete(&self, result: i64) {
         let mut state = self.state.lock();
-        if matches!(*state, State::Queued | State::Granted) {
+        let waits = matches!(*state, State::Queued | State::Granted);
+        if waits {
             *state = State::Done(result);
         }
         drop(state);
-        self.caller.wake_up();
+        // Who has given up may sleep for another reason.
+        if waits {
+            self.caller.wake_up();
+        }
     }
 
     /// The caller goes.

@@ -209,7 +209,7 @@ __rust_helper unsigned long rust_helper_rpal_rlimit(unsigned int limit)
 __rust_helper const void *rust_helper_rpal_seccomp_filter(struct task_struct *task)
 {
 #ifdef CONFIG_SECCOMP_FILTER
-	return task->seccomp.filter;
+	return READ_ONCE(task->seccomp.filter);
 #else
 	return NULL;
 #endif
