@@ -243,8 +243,10 @@ RPAL_PLAIN_TEST(single_steps)
 
 	setup();
 	seize(c.pid);
-	rpal_post(&c, calls, 20, 0, 0, 0);
 	interrupt(c.pid);
+	wait_stop(c.pid);
+	CHECK(!ptrace(PTRACE_SYSCALL, c.pid, 0, 0));
+	rpal_post(&c, calls, 20, 0, 0, 0);
 	/* To the first mark at full speed. */
 	for (;;) {
 		int status = wait_stop(c.pid);
