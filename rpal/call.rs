@@ -27,9 +27,9 @@ use kernel::{
 /// `rpal_call(2)`: runs the receiver's function in the receiver's own task.
 ///
 /// Waits until the receiver parks. `ENXIO`: not registered; `EPERM`: not called by the gate, or not
-/// who it was when it attached;
-/// `ENOTCONN`: no window shows `peer`; `ESRCH`: no thread has ever registered there; `EPIPE`: the
-/// receiver is dead; `ENOMEM`; restart codes if a signal comes. Sleeps.
+/// who it was when it attached; `ENOTCONN`: no window shows `peer`; `ESRCH`: no thread has ever
+/// registered there; `EPIPE`: the receiver is dead; `ENOBUFS`: no memory, and the call was not made
+/// (`ENOMEM` is a call's that was); `ETIMEDOUT`; restart codes if a signal comes. Sleeps.
 pub(crate) fn call(peer: usize, args: [u64; 4]) -> Result<i64> {
     let caller = Thread::current()?;
     if !gate::page()?.is_call(Regs::current().ip()) {
@@ -41,7 +41,7 @@ pub(crate) fn call(peer: usize, args: [u64; 4]) -> Result<i64> {
         return Err(EPERM);
     }
     stats::CALL_SLOW.inc();
-    let ticket = caller.new_ticket(args, receiver.base_pkru & caller.pkru())?;
+    let ticket = caller.new_ticket(args, receiver.base_pkru & caller.pkru()).map_err(|_| ENOBUFS)?;
     let mut inner = receiver.inner.lock();
     let granted = inner.lease.grant_call(receiver.ctl());
     let mut queued = Ok(());
@@ -66,9 +66,9 @@ pub(crate) fn call(peer: usize, args: [u64; 4]) -> Result<i64> {
             return Err(EPIPE);
         }
     }
-    if let Err(e) = queued {
+    if queued.is_err() {
         caller.drop_ticket(ticket.id);
-        return Err(e.into());
+        return Err(ENOBUFS);
     }
     let result = finish(&caller, &ticket);
     if result.is_err() && ticket.is_cancelled() {

@@ -103,7 +103,7 @@ fn arch_prctl(option: u32) -> Meaning {
 
 /// From here on no receiver of the service is lent any more, or only until its release. Each parks
 /// anew, and looks at what it is then.
-fn withhold_all(caller: &Thread) {
+pub(crate) fn withhold_all(caller: &Thread) {
     caller.service.for_each_thread(|t| {
         t.inner.lock().lease.withhold(t.ctl());
     });
@@ -144,8 +144,12 @@ fn enter(caller: &Thread, regs: &mut Regs) -> bool {
                 return false;
             }
             Meaning::Barrier => before_barrier(caller),
-            Meaning::Identity => withhold_all(caller),
-            Meaning::SharesBlock | Meaning::None => {}
+            Meaning::Identity | Meaning::SharesBlock | Meaning::None => {}
+        }
+        if matches!(meaning, Meaning::Barrier | Meaning::Identity) {
+            // Once it has had its effect: a receiver parks before that, or sees it.
+            caller.changed.store(1, Relaxed);
+            task::kick(&caller.task);
         }
         // Until the next call of the thread, since it is the child's end that ends it.
         let away = meaning == Meaning::SharesBlock;

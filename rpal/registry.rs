@@ -9,8 +9,8 @@
 //! 2. [`REGISTRY`] (mutex): attach, detach, the end of either side
 //! 3. `Service::windows`, `Service::holders`, `Service::threads` (spinlocks, never two at a time)
 //!
-//! Apart from these: the receiver's lock `Thread::inner`, inside it `Ticket::state`. A window
-//! fault holds the peer's `mmap_lock` (read) and no other lock. Nothing here is ever taken with
+//! Apart from these: the receiver's lock `Thread::inner`, inside it `Ticket::state` and
+//! `Service::holders`; `Thread::tickets`, `spare` and `watch`, alone. A window fault holds the peer's `mmap_lock` (read) and no other lock. Nothing here is ever taken with
 //! interrupts off, since a flush waits for other CPUs with `Service::holders` held.
 
 use crate::{

@@ -91,6 +91,8 @@ pub(crate) struct Thread {
     /// received, this allows that caller's memory too.
     pkru: Atomic<u32>,
     next_ticket: Atomic<u64>,
+    /// A system call under way may change what the service's receivers look at when they park.
+    pub(crate) changed: Atomic<u32>,
     /// A trap that a borrowed context met, until it is handed over.
     pub(crate) trap: TrapNote,
     /// The receiver's lock; see `rpal/registry.rs` for the order.
@@ -320,6 +322,7 @@ fn register(service: &Arc<Service>) -> Result<Arc<Thread>> {
                     base_pkru: pkru,
                     pkru: Atomic::new(pkru),
                     next_ticket: Atomic::new(1),
+                    changed: Atomic::new(0),
                     trap: TrapNote::new(),
                     inner <- new_spinlock!(
                         Inner {

@@ -121,8 +121,9 @@ fn may_lend(thread: &Thread) -> bool {
 /// only now: its caller's next claim has to find the receiver ready.
 fn publish(thread: &Thread, park: &Park, answer: &mut Option<(Arc<Ticket>, i64)>) {
     thread.set_pkru(thread.base_pkru);
-    let lend = may_lend(thread);
     let mut inner = thread.inner.lock();
+    // Under the lock: who changes what is looked at withholds all receivers afterwards.
+    let lend = may_lend(thread);
     inner.park = *park;
     thread
         .ctl()
