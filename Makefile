@@ -8,24 +8,29 @@ B := tools/rpal/build
 
 # Ours, and no business of the kernel's make. The compiler is always the
 # build root's LLVM, whatever LLVM= says.
-OURS := DEBUG=% LLVM=% KSRC=% CPUS=% CMD=% JOBS=% MIRROR=% FLAVOUR=%
+OURS := ALL=% LLVM=% KSRC=% CPUS=% CMD=% JOBS=% MIRROR=% FLAVOUR=% MUTANTS=% MINUTES=% SEED=% SERVICES=%
 KARGS := $(filter-out $(OURS),$(MAKEOVERRIDES)) $(if $(findstring k,$(firstword -$(MAKEFLAGS))),-k)
 MAKEOVERRIDES :=
 MAKEFLAGS += --no-print-directory
 unexport MAKEFLAGS MFLAGS LLVM CMD
-export KSRC CPUS MIRROR JOBS DEBUG
+export KSRC CPUS MIRROR JOBS ALL MUTANTS MINUTES SEED SERVICES
+
+# make stress has two by default.
+STRESS := $(if $(filter undefined,$(origin FLAVOUR)),debug kcsan,$(FLAVOUR))
 
 FLAVOUR ?= release
 
 PHONY := all
 all: bzImage
 
-PHONY += setup demo test bench kselftest userspace boot run debug check-off lint clean distclean help rustfmt rustfmtcheck
+PHONY += setup demo test stress bench kselftest mutants userspace boot run debug check-off lint clean distclean help rustfmt rustfmtcheck
 
 setup: ;@$(B)/setup.sh
 demo bench: ;@$(B)/demo.sh $@
 test: ;@$(B)/test.sh
+stress: ;@$(B)/stress.sh $(STRESS)
 kselftest: ;@$(B)/test.sh kselftest
+mutants: ;@$(B)/mutants.sh
 userspace: ;@$(B)/user.sh
 debug: ;@$(B)/kmake.sh debug bzImage
 check-off: ;@$(B)/check-off.sh

@@ -41,7 +41,9 @@ pub(crate) fn call(peer: usize, args: [u64; 4]) -> Result<i64> {
         return Err(EPERM);
     }
     stats::CALL_SLOW.inc();
-    let ticket = caller.new_ticket(args, receiver.base_pkru & caller.pkru()).map_err(|_| ENOBUFS)?;
+    let ticket = caller
+        .new_ticket(args, receiver.base_pkru & caller.pkru())
+        .map_err(|_| ENOBUFS)?;
     let mut inner = receiver.inner.lock();
     let granted = inner.lease.grant_call(receiver.ctl());
     let mut queued = Ok(());

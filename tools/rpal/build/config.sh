@@ -11,12 +11,14 @@ flavour=$1
 obj=$BUILD/obj-$flavour
 dir=$REPO/rpal/configs
 
-# A flavour is a list of fragments. "lint" is release, compiled by clippy.
+# A flavour is a list of fragments. "lint" is release, compiled by clippy, and
+# "mutant" is release with a mistake in its source.
 case $flavour in
-release | lint) frags=(common release) ;;
+release | lint | mutant) frags=(common release) ;;
 debug) frags=(common debug) ;;
+kcsan) frags=(common kcsan) ;;
 noflush) frags=(common release noflush) ;;
-*) die "no kernel flavour $flavour: release, debug, noflush or lint" ;;
+*) die "no kernel flavour $flavour: release, debug, kcsan, noflush, mutant or lint" ;;
 esac
 frags=("${frags[@]/#/$dir/}")
 frags=("${frags[@]/%/.config}")

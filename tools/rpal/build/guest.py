@@ -21,8 +21,9 @@ REPO = pathlib.Path(__file__).resolve().parents[3]
 BUILD = REPO / "build"
 INIT = REPO / "tools/rpal/guest/init"
 
-# How long a guest may show no sign of life. Generous, since the machine may be
-# slow and busy: it is there so that a hung guest does not hang a CI run.
+# How long a guest may show no sign of life, without the time that it waits for a
+# processor. Generous, since the machine may be slow and busy: it is there so
+# that a hung guest does not hang a CI run.
 QUIET_MINUTES = float(os.environ.get("RPAL_QUIET_MINUTES") or 15)
 
 
@@ -107,11 +108,23 @@ def read_status(run):
         return None
 
 
+def waited(pid):
+    """Seconds that the thread that has waited longest for a processor has done so."""
+    longest = 0
+    for stat in pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        try:
+            longest = max(longest, int(stat.read_text().split()[1]))
+        except (OSError, IndexError):
+            # It has just ended, or this kernel does not count.
+            pass
+    return longest / 1e9
+
+
 def watch(args, run, sink, log):
     """Runs QEMU to its end, or until nothing has come of it for too long."""
     console = run / "console.log"
     output = bytearray()
-    seen, alive = 0, time.monotonic()
+    seen, alive, starved = 0, time.monotonic(), 0
     reason = None
     with subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as qemu:
         streams = {qemu.stdout: output, qemu.stderr: bytearray()}
@@ -125,15 +138,16 @@ def watch(args, run, sink, log):
                         waiting.discard(stream)
                         continue
                     streams[stream] += data
-                    alive = time.monotonic()
+                    alive, starved = time.monotonic(), waited(qemu.pid)
                     if stream is qemu.stdout:
                         log.write(data)
                         if sink:
                             sink(data)
                 size = console.stat().st_size if console.exists() else 0
                 if size != seen:
-                    seen, alive = size, time.monotonic()
-                if time.monotonic() - alive > QUIET_MINUTES * 60:
+                    seen, alive, starved = size, time.monotonic(), waited(qemu.pid)
+                quiet = time.monotonic() - alive
+                if quiet > QUIET_MINUTES * 60 and quiet - (waited(qemu.pid) - starved) > QUIET_MINUTES * 60:
                     reason = f"the guest hung: nothing from it for {QUIET_MINUTES:g} minutes"
                     break
         finally:

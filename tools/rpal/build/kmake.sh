@@ -17,8 +17,8 @@ tree=$(tree_of "$flavour")
 binds=
 [[ $tree == "$SRC" ]] || binds="$tree:$SRC"
 case $flavour in
-noflush | lint)
-	# One option, or one compiler driver, away from release: start from its
+noflush | lint | mutant)
+	# One option, compiler driver or mistake away from release: start from its
 	# objects, and build at release's path, which commands and dependencies
 	# hold, so that only what differs is compiled.
 	if ! [[ -f $STAMPS/seed-$flavour ]]; then

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Lays the patches and our directories over the kernel source.
 
-overlay.py REPO PRISTINE TREE [--follow]
+overlay.py REPO PRISTINE TREE [--follow] [--mutant NAME]
 
 TREE starts as a hard-linked copy of PRISTINE. Every run computes what each
 touched file should hold and replaces the ones that differ, by a new file: a
@@ -21,11 +21,13 @@ import subprocess
 import sys
 import tempfile
 
+import mutation
+
 # What of this repository is part of a kernel tree, and where it goes.
 DIRS = ["include", "rpal", "rust", "samples", "tools", "Documentation", "LICENSES"]
 FILES = {"Kconfig": "Kconfig.rpal"}
 # How to build is no part of what is built.
-SKIP_DIRS = {"tools/rpal/build", "tools/rpal/guest"}
+SKIP_DIRS = {"tools/rpal/build", "tools/rpal/guest", "tools/testing/rpal-mutants"}
 SKIP_NAMES = re.compile(r"(^target$|^\.|~$|\.(orig|rej|swp|pyc|o|cmd|d)$|^__pycache__$)")
 
 
@@ -88,6 +90,24 @@ def patched_files(repo, pristine, work):
             where = f" in {file[-1].split()[-1]}" if file else ""
             die(f"patches/{name} does not apply{where}: {(why or [run.stdout.strip()])[0]}; fix the patch, or use the kernel it was made for")
     return touched
+
+
+def mutate(name, pristine, want, work):
+    """Has the tree hold a mutant. The next run without it brings back what it has changed."""
+    try:
+        mutant = mutation.read(name)
+        for path in mutant.edits:
+            source = want.get(path, os.path.join(pristine, path))
+            if not os.path.exists(source):
+                raise mutation.Broken(f"{name} does not apply: there is no {path}")
+            with open(source, encoding="utf-8") as file:
+                text = mutation.edited(mutant, path, file.read())
+            want[path] = os.path.join(work, ".mutant", path)
+            os.makedirs(os.path.dirname(want[path]), exist_ok=True)
+            with open(want[path], "w", encoding="utf-8") as file:
+                file.write(text)
+    except mutation.Broken as e:
+        die(e)
 
 
 def same(source, target):
@@ -169,6 +189,8 @@ def main():
                     continue
                 die(f"{path} would replace a file of the kernel's: change it by a patch")
             want[path] = source
+        if "--mutant" in sys.argv:
+            mutate(sys.argv[sys.argv.index("--mutant") + 1], pristine, want, work)
         lock = wait_for_builds(tree, want, old)
         if lock is None:
             return

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # overlay.sh [FLAVOUR]: brings a flavour's tree up to date: the kernel source,
-# the patches and our files.
+# the patches and our files; for the flavour "mutant", with RPAL_MUTANT in it.
 
 . "$(dirname "$0")/common.sh"
 
@@ -27,6 +27,7 @@ stamp_ok "tree-$flavour" "$id" || {
 	mv "$tree.tmp" "$tree"
 	stamp_set "tree-$flavour" "$id"
 }
-follow=()
-[[ $id == ksrc* ]] && follow=(--follow)
-"$HERE/enter" python3 "$HERE/overlay.py" "$REPO" "$PRISTINE" "$tree" "${follow[@]}"
+args=()
+[[ $id == ksrc* ]] && args=(--follow)
+[[ $flavour != mutant || -z ${RPAL_MUTANT:-} ]] || args+=(--mutant "$RPAL_MUTANT")
+"$HERE/enter" python3 "$HERE/overlay.py" "$REPO" "$PRISTINE" "$tree" "${args[@]}"

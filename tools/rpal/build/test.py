@@ -59,15 +59,18 @@ class Cell:
 
 def matrix():
     cells = []
-    # The slowest first, so that both processors stay busy to the end.
-    for flavour in ("debug", "release") if os.environ.get("DEBUG") else ("release",):
+    # The slowest first, so that both processors stay busy to the end. Each property of a
+    # machine is in a cell of each kernel, but not each combination: ALL=1 has them all.
+    for flavour in ("debug", "release"):
         cells += [
             Cell(flavour, 4, long=True),
-            Cell(flavour, 4, la57=False),
-            Cell(flavour, 4, pti=True),
             Cell(flavour, 4, la57=False, pti=True),
-            Cell(flavour, 1),
+            Cell(flavour, 1, pti=True),
         ]
+        if flavour == "release" or os.environ.get("ALL"):
+            cells.append(Cell(flavour, 1, la57=False))
+        if os.environ.get("ALL"):
+            cells += [Cell(flavour, 4, la57=False), Cell(flavour, 4, pti=True)]
     cells.append(Cell("noflush", 4, control=True))
     if only := os.environ.get("RPAL_CELLS"):
         cells = [c for c in cells if re.search(only, c.name)]
@@ -92,12 +95,12 @@ def installed():
     return tests
 
 
-def script(tests):
-    """What the guest runs: each test from its own directory, between two marks."""
+def script(tests, options=None):
+    """What the guest runs: each test from its own directory, between two marks. Some with options."""
     lines = ["set -u"]
     for test in tests:
         lines += [
-            f"cd {INSTALLED}/rpal", f"echo '@begin {test}'", "SECONDS=0", f"./{test} </dev/null; echo \"@end {test} $? $SECONDS\"",
+            f"cd {INSTALLED}/rpal", f"echo '@begin {test}'", "SECONDS=0", f"./{test} {(options or {}).get(test, '')} </dev/null; echo \"@end {test} $? $SECONDS\"",
         ]
     return "\n".join(lines)
 
@@ -126,12 +129,12 @@ def split(output, tests):
 def run_cell(cell, progress):
     started = time.monotonic()
     tests = installed()
-    long = set(listed("long-tests"))
+    long = {name: kernel for name, _, kernel in (l.partition(" ") for l in listed("long-tests"))}
     control = dict((l.split(":", 1) + [""])[:2] for l in listed("noflush-tests"))
     if cell.control:
         tests = [t for t in tests if t in control]
-    elif not cell.long:
-        tests = [t for t in tests if t not in long]
+    else:
+        tests = [t for t in tests if t not in long or cell.long and long[t] in ("", cell.flavour)]
     results = ktap.Results()
     kept = RESULTS / "cells" / cell.name
     if cell.control and not tests:

@@ -16,9 +16,7 @@ begin=$SECONDS
 need_space 4
 # Results of an earlier run are no answer to this one.
 rm -rf "$BUILD/results/test.json" "$BUILD/results/cells"
-flavours=(release noflush)
-# Twice the time, so only on demand: make test DEBUG=1.
-[[ -z ${DEBUG:-} ]] || flavours+=(debug)
+flavours=(release noflush debug)
 for flavour in "${flavours[@]}"; do
 	[[ -z ${RPAL_CELLS:-} || $flavour =~ ${RPAL_CELLS%%-*} ]] || continue
 	say KERNEL "$flavour"

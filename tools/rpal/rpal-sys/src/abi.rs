@@ -43,6 +43,8 @@ pub const RPAL_MODE_UNPROTECTED: u32 = 1 << 0;
 
 /// Unregister the calling thread.
 pub const RPAL_THREAD_UNREGISTER: u64 = 1 << 0;
+/// Look at the deadline in the calling thread's control block.
+pub const RPAL_THREAD_WATCH: u64 = 1 << 1;
 
 /// Lease word: parked, may be claimed.
 pub const RPAL_WORD_READY: u32 = 1 << 0;
@@ -50,8 +52,10 @@ pub const RPAL_WORD_READY: u32 = 1 << 0;
 pub const RPAL_WORD_LENT: u32 = 1 << 1;
 /// Lease word: the receiver wants its context back.
 pub const RPAL_WORD_WANTED: u32 = 1 << 2;
-/// Lease word: the receiver has an event waiting.
+/// Lease word: an event waits, or the kernel has to be asked.
 pub const RPAL_WORD_EVENT: u32 = 1 << 3;
+/// Lease word: not parked, and the thread's own calls begin in the kernel.
+pub const RPAL_WORD_AWAY: u32 = 1 << 4;
 /// Lease word: lowest bit of the borrower's thread index (8 bits).
 pub const RPAL_WORD_INDEX_SHIFT: u32 = 8;
 /// Lease word: lowest bit of the borrower's slot number (8 bits).
@@ -137,8 +141,9 @@ pub struct rpal_thread {
 
 /// One thread's control block, shared by the thread, its peers and the kernel.
 ///
-/// User mode changes it through the gate only; a library has no business in
-/// here, and this mirror exists for debuggers and tests.
+/// User mode changes it through the gate only. A library has no business in
+/// here but with `deadline` and `watch`; the rest of this mirror is for debuggers
+/// and tests.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct rpal_ctl {
@@ -168,8 +173,15 @@ pub struct rpal_ctl {
     pub saved_sp: u64,
     /// Parked receiver: control block of the borrower.
     pub caller: u64,
+    /// Caller: `CLOCK_MONOTONIC` time, in nanoseconds, at which its call fails
+    /// with `ETIMEDOUT`; 0: never.
+    pub deadline: u64,
+    /// The kernel looks at `deadline`; see [`RPAL_THREAD_WATCH`].
+    pub watch: u32,
     /// Zero.
-    pub reserved: [u64; 20],
+    pub reserved0: u32,
+    /// Zero.
+    pub reserved: [u64; 18],
 }
 
 const _: () = assert!(size_of::<rpal_arm>() == RPAL_ARM_SIZE_VER0);
@@ -185,3 +197,4 @@ const _: () = assert!(offset_of!(rpal_attach, slot_start) == 16);
 const _: () = assert!(offset_of!(rpal_thread, ctl) == 8);
 const _: () = assert!(offset_of!(rpal_ctl, pkru) == 56);
 const _: () = assert!(offset_of!(rpal_ctl, caller) == 88);
+const _: () = assert!(offset_of!(rpal_ctl, watch) == 104);

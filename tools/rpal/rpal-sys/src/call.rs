@@ -49,8 +49,8 @@ fn check(ret: libc::c_long) -> Result<(), Errno> {
 /// # Errors
 ///
 /// `EINVAL` unknown flags, `EPERM` the administrator refuses arming,
-/// `EOPNOTSUPP` the CPU lacks FSGSBASE or protection keys, `ENOSYS` the kernel
-/// lacks RPAL.
+/// `EOPNOTSUPP` the CPU lacks FSGSBASE or protection keys, or the kernel had no
+/// memory for the gate, `ENOSYS` the kernel lacks RPAL.
 pub fn arm(flags: u64) -> Result<(), Errno> {
     let argument = rpal_arm { flags, reserved: 0 };
     // SAFETY: the kernel reads exactly `size_of` bytes at the pointer, which
@@ -107,9 +107,10 @@ pub fn service_fd() -> Result<OwnedFd, Errno> {
 ///
 /// `EBADF` not a service descriptor, `ENXIO` the caller is not in a service,
 /// `EINVAL` the caller's own service, `EEXIST` attached already, `EPERM`
-/// credentials or restrictions differ, `EKEYREJECTED` both have the same key
-/// and not both are unprotected, `EOWNERDEAD` the peer is dead, `EBUSY`
-/// something is mapped at that slot, `ENOMEM`.
+/// credentials or restrictions differ, of the peer or of one of its registered
+/// threads, `EKEYREJECTED` both have the same key and not both are unprotected,
+/// `EOWNERDEAD` the peer is dead, `EBUSY` something is mapped at that slot,
+/// `EUSERS` 64 other services have attached the peer, `ENOMEM`.
 pub fn attach(peer: BorrowedFd<'_>) -> Result<rpal_attach, Errno> {
     let mut argument = rpal_attach::default();
     // SAFETY: the kernel reads and writes at most `size_of` bytes at the
@@ -142,8 +143,9 @@ pub unsafe fn detach(peer: BorrowedFd<'_>) -> Result<(), Errno> {
     check(unsafe { libc::syscall(NR_RPAL_DETACH, peer.as_raw_fd()) })
 }
 
-/// Registers the calling thread, or unregisters it with
-/// `RPAL_THREAD_UNREGISTER`.
+/// Registers the calling thread. With `RPAL_THREAD_UNREGISTER`, unregisters it;
+/// with `RPAL_THREAD_WATCH`, makes the kernel look at the deadline in its control
+/// block.
 ///
 /// A registered thread has left rseq: `sched_getcpu(3)` asks the kernel each
 /// time.
@@ -153,7 +155,9 @@ pub unsafe fn detach(peer: BorrowedFd<'_>) -> Result<(), Errno> {
 /// `ENXIO` the caller is not in a service, `EEXIST` registered already,
 /// `ENOENT` not registered, `ENOSPC` too many threads, `EINVAL` the FS base is
 /// outside the slot or the GS base is not zero, `EBUSY` the FS base is another
-/// registered thread's, or the thread is traced.
+/// registered thread's, or the thread is traced, `EOPNOTSUPP` it has state that
+/// the gate does not switch (a shadow stack, AMX tiles, user dispatch of system
+/// calls), or its scheduling class is `SCHED_IDLE` or `SCHED_DEADLINE`.
 pub fn thread(flags: u64) -> Result<rpal_thread, Errno> {
     let mut argument = rpal_thread {
         flags,

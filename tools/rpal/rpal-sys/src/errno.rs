@@ -12,7 +12,7 @@ impl Errno {
     /// Largest error number that the kernel returns.
     pub const MAX: i32 = 4095;
 
-    /// `EPERM`: not allowed.
+    /// `EPERM`: not allowed, or not who it was when it attached.
     pub const PERM: Self = Self(libc::EPERM as u16);
     /// `ESRCH`: no such thread.
     pub const SRCH: Self = Self(libc::ESRCH as u16);
@@ -48,8 +48,10 @@ impl Errno {
     pub const NOSYS: Self = Self(libc::ENOSYS as u16);
     /// `EPROTO`: the peer does not speak this protocol.
     pub const PROTO: Self = Self(libc::EPROTO as u16);
-    /// `EOPNOTSUPP`: not possible on this CPU or with this program.
+    /// `EOPNOTSUPP`: not possible on this CPU, with this program or this thread.
     pub const OPNOTSUPP: Self = Self(libc::EOPNOTSUPP as u16);
+    /// `EUSERS`: too many services have a window onto the peer.
+    pub const USERS: Self = Self(libc::EUSERS as u16);
     /// `ENOTCONN`: not attached.
     pub const NOTCONN: Self = Self(libc::ENOTCONN as u16);
     /// `ETIMEDOUT`: the time is up.

@@ -124,11 +124,13 @@ fn constants_are_those_of_the_header_and_none_is_missing() {
         RPAL_MODE_UNPROTECTED,
         RPAL_ATTACH_SIZE_VER0,
         RPAL_THREAD_UNREGISTER,
+        RPAL_THREAD_WATCH,
         RPAL_THREAD_SIZE_VER0,
         RPAL_WORD_READY,
         RPAL_WORD_LENT,
         RPAL_WORD_WANTED,
         RPAL_WORD_EVENT,
+        RPAL_WORD_AWAY,
         RPAL_WORD_INDEX_SHIFT,
         RPAL_WORD_SLOT_SHIFT,
         RPAL_WORD_SEQ_SHIFT,
@@ -182,6 +184,9 @@ fn structures_are_laid_out_as_in_the_header() {
         release_delta,
         saved_sp,
         caller,
+        deadline,
+        watch,
+        reserved0,
         reserved,
     });
 }

@@ -42,7 +42,8 @@ pub enum ArmError {
     NoRpal,
     /// The administrator refuses arming (sysctl `kernel.rpal_disabled`).
     Disabled,
-    /// The CPU lacks FSGSBASE, or protection keys where they were asked for.
+    /// The CPU lacks FSGSBASE, or protection keys where they were asked for; or
+    /// the kernel had no memory for the gate when it booted.
     CpuLacks,
     /// Any other error.
     Os(Errno),
@@ -85,7 +86,8 @@ pub enum ExecError {
     NotPermitted,
     /// All slots are taken.
     NoSlot,
-    /// The user has as many services as one may have.
+    /// The user has as many services as one may have: half of the slots that
+    /// other users have left, or 128 if that is less.
     TooMany,
     /// Any other error of `execve(2)`.
     Os(Errno),

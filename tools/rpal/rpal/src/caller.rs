@@ -4,19 +4,23 @@
 //!
 //! # Unsafe code
 //!
-//! The jump through the gate.
+//! The jump through the gate, and what may be done with buffers afterwards.
 
 #![allow(unsafe_code)]
 
 use std::ffi::c_long;
+use std::io::Write;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use rpal_sys::abi::{rpal_ctl, RPAL_SLOT_SHIFT};
 use rpal_sys::gate::GateCall;
 
 use crate::connection::Shared;
-use crate::outcome::decode;
+use crate::deadline::Standing;
+use crate::late::Buffers;
+use crate::outcome::{decode, is_over};
 use crate::registration::Registration;
 use crate::{CallError, RegisterError, Service};
 
@@ -46,6 +50,8 @@ pub struct Caller {
     registration: Rc<Registration>,
     #[expect(dead_code, reason = "keeps the service attached")]
     shared: Option<Arc<Shared>>,
+    /// For calls that have a deadline.
+    buffers: Buffers,
 }
 
 impl Caller {
@@ -62,6 +68,7 @@ impl Caller {
             slot_start: service.slot_start(),
             registration,
             shared: Some(shared),
+            buffers: Buffers::new(),
         })
     }
 
@@ -75,6 +82,12 @@ impl Caller {
     /// # Errors
     ///
     /// See [`CallError`]; `reply` may be partly written then.
+    ///
+    /// # Aborts
+    ///
+    /// If the kernel ends the call and can't promise that the receiver has left
+    /// it, which takes a kernel that has run out of memory: the receiver might
+    /// write to `reply` after the borrow has ended.
     #[inline]
     pub fn call(&mut self, request: &[u8], reply: &mut [u8]) -> Result<usize, CallError> {
         let (from, to) = (request.as_ptr_range(), reply.as_mut_ptr_range());
@@ -102,23 +115,82 @@ impl Caller {
     #[cold]
     #[inline(never)]
     fn call_unusual(&mut self, request: &[u8], reply: &mut [u8]) -> Result<usize, CallError> {
-        let base = self.slot_start;
-        let place = |start: usize, len: usize| {
-            let (start, len) = (start as u64, len as u64);
-            if len == 0 {
-                return Ok(base);
-            }
-            let stray = (start ^ base) | (start.wrapping_add(len) ^ base);
-            if stray >> RPAL_SLOT_SHIFT == 0 {
-                Ok(start)
-            } else {
-                Err(CallError::OutsideSlot)
-            }
-        };
-        let from = place(request.as_ptr().expose_provenance(), request.len())?;
-        let to = place(reply.as_mut_ptr().expose_provenance(), reply.len())?;
+        let from = self.place(request.as_ptr().expose_provenance(), request.len())?;
+        let to = self.place(reply.as_mut_ptr().expose_provenance(), reply.len())?;
         let result = self.enter(from, request.len(), to, reply.len());
         outcome(result, reply.len())
+    }
+
+    /// The address of a buffer, if the receiver can see it.
+    fn place(&self, start: usize, len: usize) -> Result<u64, CallError> {
+        let base = self.slot_start;
+        let (start, len) = (start as u64, len as u64);
+        #[cfg(test)]
+        if base == ANYWHERE {
+            return Ok(start);
+        }
+        if len == 0 {
+            return Ok(base);
+        }
+        let stray = (start ^ base) | (start.wrapping_add(len) ^ base);
+        if stray >> RPAL_SLOT_SHIFT == 0 {
+            Ok(start)
+        } else {
+            Err(CallError::OutsideSlot)
+        }
+    }
+
+    /// As [`call`](Self::call), but comes back with [`CallError::TimedOut`] when
+    /// `deadline` has passed, a few milliseconds late. Unlike there, `reply` is not
+    /// touched if there is an error.
+    ///
+    /// The receiver is not told that nobody waits for it any more: it finishes the
+    /// call, and until then calls to it wait. If the call had not begun, it never
+    /// does.
+    ///
+    /// # What it costs
+    ///
+    /// A receiver that goes on reads the request and writes the reply when the
+    /// slices that were borrowed for the call may long be something else. So it
+    /// is given buffers on the caller's heap, and each message is copied once
+    /// more. Buffers of late calls are kept until the receiver has answered a
+    /// later call of this kind, since a receiver runs one call at a time; those of
+    /// a caller that is dropped before are leaked. With 16 of them,
+    /// [`CallError::TooManyLate`] is the answer to further calls with a deadline;
+    /// another caller has room again.
+    ///
+    /// While a thread makes such calls, the kernel interrupts it every 4 ms. A
+    /// system call is made when that begins.
+    ///
+    /// # Errors
+    ///
+    /// See [`CallError`].
+    pub fn call_until(
+        &mut self,
+        request: &[u8],
+        reply: &mut [u8],
+        deadline: Instant,
+    ) -> Result<usize, CallError> {
+        let (from, to) = self.buffers.prepare(request, reply.len())?;
+        let from = self.place(from.expose_provenance(), request.len())?;
+        let to = self.place(to.expose_provenance(), reply.len())?;
+        // SAFETY: by the type's invariants.
+        let standing = unsafe { Standing::set(self.own, deadline) }?;
+        let result = self.enter(from, request.len(), to, reply.len());
+        drop(standing);
+        if !is_over(result) {
+            self.buffers.give_up();
+            return Err(decode(result));
+        }
+        if result >= 0 {
+            // SAFETY: the receiver has answered, and it runs one call at a time:
+            // it has left those that it was given before. Calls that had not
+            // begun when they came back will not begin.
+            unsafe { self.buffers.settle() };
+        }
+        let len = outcome(result, reply.len())?;
+        self.buffers.copy_reply(&mut reply[..len]);
+        Ok(len)
     }
 
     /// Goes through the gate with buffers that lie in the slot.
@@ -128,8 +200,10 @@ impl Caller {
         // this thread's registered control block (a `Caller` never leaves its
         // thread), and `peer` is one of an attached service. A receiver of
         // this library reads `from_len` bytes at `from` and writes at most
-        // `to_len` bytes at `to`, before the gate returns and not after; both
-        // are borrowed by our caller until then, and exposed.
+        // `to_len` bytes at `to`, both of them exposed. Unless `is_over` says
+        // otherwise it does so before the gate returns and not after: buffers of
+        // `call` are borrowed until then, and what happens otherwise is
+        // `failure`; those of `call_until` belong to `Buffers`.
         unsafe {
             (self.call)(
                 self.peer,
@@ -145,7 +219,13 @@ impl Caller {
     /// A caller of a gate that is not the kernel's.
     #[cfg(test)]
     pub(crate) fn mock(call: GateCall, peer: *mut rpal_ctl, slot_start: u64) -> Self {
-        let registration = Registration::mock(std::ptr::null_mut());
+        Self::mock_of(call, peer, std::ptr::null_mut(), slot_start)
+    }
+
+    /// The same, of the thread with control block `own`.
+    #[cfg(test)]
+    fn mock_of(call: GateCall, peer: *mut rpal_ctl, own: *mut rpal_ctl, slot_start: u64) -> Self {
+        let registration = Registration::mock(own);
         Self {
             call,
             peer,
@@ -153,9 +233,14 @@ impl Caller {
             slot_start,
             registration,
             shared: None,
+            buffers: Buffers::new(),
         }
     }
 }
+
+/// A slot for tests in which any memory lies.
+#[cfg(test)]
+const ANYWHERE: u64 = u64::MAX;
 
 /// What the gate's `result` means where `room` bytes were free for the reply.
 #[inline]
@@ -164,67 +249,25 @@ fn outcome(result: c_long, room: usize) -> Result<usize, CallError> {
     if result as u64 <= room as u64 {
         Ok(result as usize)
     } else {
-        Err(decode(result))
+        Err(failure(result))
     }
+}
+
+/// What a call with borrowed buffers comes back with if there is no reply.
+#[cold]
+fn failure(result: c_long) -> CallError {
+    let error = decode(result);
+    if !is_over(result) {
+        // Not by a macro that might panic: nothing may be unwound.
+        let _ = writeln!(
+            std::io::stderr(),
+            "rpal: a call failed ({error}), and its receiver may still use the buffers"
+        );
+        std::process::abort();
+    }
+    error
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::AppCode;
-
-    /// A gate whose receiver answers with the number at `peer`.
-    unsafe extern "C" fn answer(
-        peer: *mut rpal_ctl,
-        _own: *mut rpal_ctl,
-        _from: u64,
-        _from_len: u64,
-        _to: u64,
-        _to_len: u64,
-    ) -> c_long {
-        // SAFETY: the tests below pass a live number.
-        unsafe { *peer.cast::<c_long>() }
-    }
-
-    fn call_with(result: c_long, slot_start: u64, reply: &mut [u8]) -> Result<usize, CallError> {
-        let mut result = result;
-        Caller::mock(answer, (&raw mut result).cast(), slot_start).call(b"request", reply)
-    }
-
-    /// The slot, of a process that is in none, that memory of the program
-    /// and of its stack would be in.
-    fn slot_of(bytes: &[u8]) -> u64 {
-        (bytes.as_ptr() as u64) >> RPAL_SLOT_SHIFT << RPAL_SLOT_SHIFT
-    }
-
-    #[test]
-    fn a_result_is_a_length_only_if_the_reply_is_that_long() {
-        let mut both = [0_u8; 16];
-        let slot_start = slot_of(&both);
-        let (request, reply) = both.split_at_mut(8);
-        let mut call = |mut result: c_long| {
-            Caller::mock(answer, (&raw mut result).cast(), slot_start).call(request, reply)
-        };
-        assert_eq!(call(0), Ok(0));
-        assert_eq!(call(8), Ok(8));
-        assert_eq!(call(9), Err(CallError::Garbled));
-        assert_eq!(call(-c_long::from(libc::EPIPE)), Err(CallError::PeerDied));
-        assert_eq!(
-            call(crate::outcome::Refusal::App(AppCode(3)).encode()),
-            Err(CallError::App(AppCode(3)))
-        );
-    }
-
-    #[test]
-    fn buffers_outside_the_slot_are_refused_unless_empty() {
-        let elsewhere = 0x7f00_0000_0000 ^ slot_of(b"request");
-        assert_eq!(
-            call_with(0, elsewhere, &mut [0; 4]),
-            Err(CallError::OutsideSlot)
-        );
-        let mut result: c_long = 0;
-        let mut caller = Caller::mock(answer, (&raw mut result).cast(), elsewhere);
-        assert_eq!(caller.call(&[], &mut []), Ok(0));
-        assert_eq!(caller.call(&[], &mut [0]), Err(CallError::OutsideSlot));
-    }
-}
+#[path = "caller_tests.rs"]
+mod tests;

@@ -55,6 +55,20 @@
 //! handler never sees memory that a peer may change under it. The caller never
 //! reaches into the receiver's memory at all.
 //!
+//! [`Caller::call_until`] returns without the receiver if its deadline passes. It
+//! therefore gives the receiver buffers of its own, which cost one more copy each
+//! way, and does not use them again before the receiver has left them.
+//!
+//! # What a registered thread may not do
+//!
+//! A thread that holds a [`Caller`] or a [`Receiver`] is *registered*. It must not
+//! change its FS base. The kernel refuses some system calls from it (`EBUSY`):
+//! those for FS and GS base, rseq, LDT, user dispatch of system calls, AMX and
+//! shadow stacks. A seccomp filter that the process installs has to allow
+//! `rpal_call`, `rpal_await`, `rpal_release`, `rpal_wait` and `rpal_reply`, and a
+//! service with other filters, credentials or labels than its peer had when they
+//! attached is detached, or served by the receiver's own thread only.
+//!
 //! # Trust
 //!
 //! Attaching means what being each other's debugger means. Protection keys stop
@@ -82,8 +96,10 @@
 mod arm;
 mod caller;
 mod connection;
+mod deadline;
 mod entry;
 mod handshake;
+mod late;
 mod listener;
 mod outcome;
 mod receiver;

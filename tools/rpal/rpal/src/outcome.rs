@@ -26,7 +26,9 @@ impl std::error::Error for AppCode {}
 
 /// Why a call brought no reply.
 ///
-/// After any of these the caller's reply buffer may be partly written.
+/// After any of these, the reply buffer of [`Caller::call`](crate::Caller::call)
+/// may be partly written; that of
+/// [`Caller::call_until`](crate::Caller::call_until) is as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallError {
     /// The handler refused with this code.
@@ -46,8 +48,18 @@ pub enum CallError {
     /// that was during the call, the handler may have run, wholly or partly,
     /// or not.
     PeerDied,
-    /// The two services are not attached to each other any more.
+    /// The deadline has passed. The handler may have run, be running, or not; if
+    /// the call had not begun, it will not.
+    TimedOut,
+    /// So many calls of this caller are late that it makes no more with a
+    /// deadline. See [`Caller::call_until`](crate::Caller::call_until).
+    TooManyLate,
+    /// The two services are not attached to each other any more. The kernel
+    /// also detaches a service that is not who it was when it attached.
     NotAttached,
+    /// The calling thread has other credentials or restrictions than when its
+    /// service attached the peer. The call was not made.
+    NotPermitted,
     /// There has never been a receiver at that address.
     NoReceiver,
     /// The receiver is not the one that was called; the call was not made.
@@ -69,7 +81,10 @@ impl fmt::Display for CallError {
             Self::Memory => "the receiver could not access the caller's buffers",
             Self::OutsideSlot => "a buffer lies outside the slot",
             Self::PeerDied => "the receiver died",
+            Self::TimedOut => "the deadline has passed",
+            Self::TooManyLate => "too many calls are late",
             Self::NotAttached => "not attached",
+            Self::NotPermitted => "not permitted: credentials or restrictions have changed",
             Self::NoReceiver => "no such receiver",
             Self::Stale => "the receiver is another one by now",
             Self::Garbled => "the receiver's answer makes no sense",
@@ -122,6 +137,10 @@ pub(crate) fn decode(result: c_long) -> CallError {
             Errno::NOTCONN => CallError::NotAttached,
             Errno::SRCH => CallError::NoReceiver,
             Errno::STALE => CallError::Stale,
+            Errno::PERM => CallError::NotPermitted,
+            Errno::TIMEDOUT => CallError::TimedOut,
+            // A negative number where the receiver's own task gave the answer.
+            Errno::PROTO => CallError::Garbled,
             other => CallError::Os(other),
         };
     }
@@ -134,6 +153,26 @@ pub(crate) fn decode(result: c_long) -> CallError {
         (MEMORY, Ok(0)) => CallError::Memory,
         _ => CallError::Garbled,
     }
+}
+
+/// Whether the receiver has left the call that came back with `result`, or will
+/// never begin it. Otherwise it may use what it was given for any time.
+///
+/// Apart from a deadline, that takes a kernel without memory, or a system call
+/// filter that answers in the kernel's place.
+pub(crate) fn is_over(result: c_long) -> bool {
+    result >= 0
+        || match decode(result) {
+            CallError::PeerDied
+            | CallError::NotAttached
+            | CallError::NoReceiver
+            | CallError::Stale
+            | CallError::NotPermitted
+            | CallError::Garbled => true,
+            // Not registered: nothing was begun. A context that is lost: nobody runs it.
+            CallError::Os(errno) => matches!(errno, Errno::NXIO | Errno::FAULT),
+            _ => false,
+        }
 }
 
 #[cfg(test)]
@@ -169,10 +208,33 @@ mod tests {
         );
         assert_eq!(decode(-c_long::from(libc::ESRCH)), CallError::NoReceiver);
         assert_eq!(decode(-c_long::from(libc::ESTALE)), CallError::Stale);
+        assert_eq!(decode(-c_long::from(libc::EPERM)), CallError::NotPermitted);
+        assert_eq!(decode(-c_long::from(libc::ETIMEDOUT)), CallError::TimedOut);
+        assert_eq!(decode(-c_long::from(libc::EPROTO)), CallError::Garbled);
         assert_eq!(
             decode(-c_long::from(libc::ENOMEM)),
             CallError::Os(Errno::NOMEM)
         );
+    }
+
+    #[test]
+    fn a_receiver_may_be_at_work_after_some_errors_only() {
+        for errno in [
+            libc::EPIPE,
+            libc::ENOTCONN,
+            libc::ESRCH,
+            libc::ESTALE,
+            libc::EPERM,
+            libc::EPROTO,
+            libc::ENXIO,
+            libc::EFAULT,
+        ] {
+            assert!(is_over(-c_long::from(errno)), "{errno}");
+        }
+        for errno in [libc::ETIMEDOUT, libc::ENOMEM, libc::EINVAL, libc::EINTR] {
+            assert!(!is_over(-c_long::from(errno)), "{errno}");
+        }
+        assert!(is_over(0) && is_over(Refusal::Panicked.encode()));
     }
 
     #[test]

@@ -48,8 +48,8 @@ pub enum ServeError {
     /// The thread serves already: this is a handler that would park its own
     /// thread, in the middle of the call that it works on.
     Nested,
-    /// The thread is not registered any more, for its credentials or
-    /// restrictions changed since.
+    /// The thread is not registered any more: something else than this library
+    /// has unregistered it.
     Unregistered,
     /// Any other error.
     Os(Errno),
@@ -107,7 +107,13 @@ impl std::error::Error for SpawnError {}
 /// the next: what it left half done is its own concern.
 ///
 /// A handler must not use memory that its own process mapped outside the slot
-/// (with `MAP_FIXED`): the caller may have something else there.
+/// (with `MAP_FIXED`): the caller may have something else there. And it must not
+/// change the thread's FS base, as some runtimes with fibres do, not even for a
+/// while: the kernel could not tell whose context it is, and the process crashes.
+///
+/// If the thread, or its process, has other credentials or restrictions than when
+/// a caller attached, is traced, or has registered for `membarrier(2)`, every call
+/// runs on its own thread, and costs two wake-ups.
 ///
 /// A handler may call other services, by a [`Caller`](crate::Caller) made on
 /// the same thread.

@@ -29,6 +29,10 @@ pub enum RegisterError {
     Unsuitable,
     /// The thread is traced, or another thread has the same FS base.
     Busy,
+    /// The thread has state that a call does not switch (a shadow stack, AMX
+    /// tiles, user dispatch of system calls), or its scheduling class is
+    /// `SCHED_IDLE` or `SCHED_DEADLINE`.
+    Unsupported,
     /// Any other error.
     Os(Errno),
 }
@@ -42,6 +46,7 @@ impl From<Errno> for RegisterError {
             Errno::EXIST => Self::AlreadyRegistered,
             Errno::INVAL => Self::Unsuitable,
             Errno::BUSY => Self::Busy,
+            Errno::OPNOTSUPP => Self::Unsupported,
             other => Self::Os(other),
         }
     }
@@ -62,6 +67,9 @@ impl fmt::Display for RegisterError {
             Self::AlreadyRegistered => "the thread is registered already",
             Self::Unsuitable => "the thread's FS or GS base is not the C library's",
             Self::Busy => "the thread is traced, or shares its FS base",
+            Self::Unsupported => {
+                "the thread's shadow stack, AMX, user dispatch or scheduling class is not supported"
+            }
         })
     }
 }
@@ -152,6 +160,21 @@ mod tests {
         assert!(registration.begin_serving().is_none());
         drop(first);
         assert!(registration.begin_serving().is_some());
+    }
+
+    #[test]
+    fn what_a_thread_is_refused_for_is_told_apart() {
+        let pairs = [
+            (Errno::NOSPC, RegisterError::TooManyThreads),
+            (Errno::EXIST, RegisterError::AlreadyRegistered),
+            (Errno::INVAL, RegisterError::Unsuitable),
+            (Errno::BUSY, RegisterError::Busy),
+            (Errno::OPNOTSUPP, RegisterError::Unsupported),
+            (Errno::NOMEM, RegisterError::Os(Errno::NOMEM)),
+        ];
+        for (errno, error) in pairs {
+            assert_eq!(RegisterError::from(errno), error);
+        }
     }
 
     #[test]

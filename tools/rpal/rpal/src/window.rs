@@ -30,7 +30,8 @@ pub enum AttachError {
     NotAService,
     /// The peer is this very service.
     Oneself,
-    /// The two differ in credentials, namespaces, or restrictions.
+    /// The two differ in credentials, namespaces, or restrictions: the processes,
+    /// or a registered thread of the peer's. Or one of them is not dumpable.
     NotPermitted,
     /// The two have the same protection key, and not both are unprotected.
     SameKey,
@@ -38,6 +39,8 @@ pub enum AttachError {
     PeerDied,
     /// Something is mapped where the peer's slot would appear.
     SlotInUse,
+    /// Too many other services have attached the peer.
+    TooManyWindows,
     /// The peer is attached by other means than this library, or told another
     /// slot than it has.
     Confused,
@@ -57,6 +60,7 @@ impl From<Errno> for AttachError {
             Errno::OWNERDEAD => Self::PeerDied,
             Errno::BUSY => Self::SlotInUse,
             Errno::EXIST => Self::Confused,
+            Errno::USERS => Self::TooManyWindows,
             other => Self::Os(other),
         }
     }
@@ -73,6 +77,7 @@ impl AttachError {
             Self::SameKey => Errno::KEYREJECTED,
             Self::PeerDied => Errno::OWNERDEAD,
             Self::SlotInUse => Errno::BUSY,
+            Self::TooManyWindows => Errno::USERS,
             Self::Confused => Errno::EXIST,
             Self::Os(errno) => errno,
         }
@@ -90,6 +95,7 @@ impl fmt::Display for AttachError {
             Self::SameKey => "both services have the same protection key; start one of them again",
             Self::PeerDied => "the peer died",
             Self::SlotInUse => "something is mapped at the peer's slot",
+            Self::TooManyWindows => "too many services have attached the peer",
             Self::Confused => "the peer is attached by other means",
         })
     }
@@ -231,6 +237,7 @@ mod tests {
             AttachError::SameKey,
             AttachError::PeerDied,
             AttachError::SlotInUse,
+            AttachError::TooManyWindows,
             AttachError::Confused,
             AttachError::Os(Errno::NOMEM),
         ] {

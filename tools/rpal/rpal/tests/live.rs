@@ -9,6 +9,7 @@ use std::env;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -33,10 +34,32 @@ const THREAD_AND_HEAP: u8 = b't';
 const REFUSE: u8 = b'r';
 const EXIT: u8 = b'x';
 const PASS_ON: u8 = b'n';
+/// The next byte says which permission to wait for: in user mode, or asleep.
+const SPIN: u8 = b's';
+const DOZE: u8 = b'd';
 
 /// This process's address for a service of the test.
 fn socket(name: &str) -> PathBuf {
     Path::new(&env::var_os(DIRECTORY).expect("the test tells its directory")).join(name)
+}
+
+/// How many permissions to go on this server has noticed.
+static PERMITTED: AtomicU8 = AtomicU8::new(0);
+
+/// The file whose existence is permission `number`.
+fn permission(number: u8) -> PathBuf {
+    socket(&format!("permission-{number}"))
+}
+
+/// Looks for permissions, for handlers that make no system call.
+fn notice_permissions() {
+    thread::spawn(|| loop {
+        let next = PERMITTED.load(Ordering::Relaxed) + 1;
+        if permission(next).exists() {
+            PERMITTED.store(next, Ordering::Relaxed);
+        }
+        thread::sleep(Duration::from_millis(1));
+    });
 }
 
 /// A server whose handler does what it is asked to, at `name`.
@@ -73,6 +96,20 @@ fn handle(next: &mut Option<Caller>, request: &[u8], reply: &mut [u8]) -> Result
                 .unwrap_or(0_u64);
             reply[..8].copy_from_slice(&sum.to_le_bytes());
             Ok(8)
+        }
+        Some(&SPIN) => {
+            while PERMITTED.load(Ordering::Relaxed) < request[1] {
+                std::hint::spin_loop();
+            }
+            reply.fill(b'!');
+            Ok(reply.len())
+        }
+        Some(&DOZE) => {
+            while !permission(request[1]).exists() {
+                thread::sleep(Duration::from_millis(1));
+            }
+            reply.fill(b'!');
+            Ok(reply.len())
         }
         Some(&REFUSE) => Err(AppCode(7)),
         Some(&EXIT) => std::process::exit(0),
@@ -121,6 +158,10 @@ fn echo_many(caller: &mut Caller, count: u32) {
 fn play(role: &str) {
     match role {
         "server" => serve("first", 1),
+        "server that stalls" => {
+            notice_permissions();
+            serve("first", 1)
+        }
         "second" => serve("second", 1),
         "server of four" => serve("first", 4),
         "everything" => everything(),
@@ -128,6 +169,7 @@ fn play(role: &str) {
         "crowd" => crowd(),
         "death" => death(),
         "reconnect" => reconnect(),
+        "late" => late(),
         other => panic!("no such role: {other}"),
     }
 }
@@ -214,6 +256,74 @@ fn reconnect() {
         drop(connection);
         echo_many(&mut again.caller().unwrap(), 10);
     }
+}
+
+/// Calls with a deadline, some of which are late.
+///
+/// Nothing here is about how late: a call may miss its deadline before it begins.
+fn late() {
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_millis(20)
+    }
+    fn in_time() -> Instant {
+        Instant::now() + Duration::from_secs(3600)
+    }
+    let connection = connect("first");
+    let mut caller = connection.caller().unwrap();
+    let mut reply = [1; 32];
+    for number in 0..1000_u32 {
+        let mut request = [ECHO; 16];
+        request[1..5].copy_from_slice(&number.to_le_bytes());
+        assert_eq!(
+            caller.call_until(&request, &mut reply, in_time()),
+            Ok(request.len())
+        );
+        assert_eq!(reply[..16], request);
+    }
+    reply = [1; 32];
+    for (number, how) in [(1, SPIN), (2, DOZE)] {
+        // Until it has begun: then the next call waits for it in vain.
+        loop {
+            assert_eq!(
+                caller.call_until(&[how, number], &mut reply, soon()),
+                Err(CallError::TimedOut)
+            );
+            if caller.call_until(&[REFUSE], &mut reply, soon()) == Err(CallError::TimedOut) {
+                break;
+            }
+        }
+        std::fs::write(permission(number), b"").unwrap();
+        // Answered, which shows that the late ones are over.
+        assert_eq!(
+            caller.call_until(&[REFUSE], &mut reply, in_time()),
+            Err(CallError::App(AppCode(7)))
+        );
+        assert_eq!(reply, [1; 32]);
+    }
+    // As long as a receiver stalls, there is an end to late calls.
+    let mut late = 0;
+    while caller.call_until(&[DOZE, 3], &mut reply, soon()) == Err(CallError::TimedOut) {
+        late += 1;
+    }
+    assert_eq!(late, 16);
+    assert_eq!(
+        caller.call_until(&[ECHO], &mut reply, in_time()),
+        Err(CallError::TooManyLate)
+    );
+    let mut other = connection.caller().unwrap();
+    assert_eq!(
+        other.call_until(&[DOZE, 3], &mut reply, soon()),
+        Err(CallError::TimedOut)
+    );
+    drop(caller);
+    std::fs::write(permission(3), b"").unwrap();
+    assert_eq!(
+        other.call_until(&[ECHO, 5], &mut reply, in_time()),
+        Ok(2),
+        "the receiver is there again"
+    );
+    assert_eq!(reply[..3], [ECHO, 5, 1]);
+    echo_many(&mut other, 10);
 }
 
 /// The services of a test, killed when it is over.
@@ -336,6 +446,14 @@ fn a_server_that_dies_is_an_error() {
     if let Some(mut cast) = Cast::new("death") {
         cast.serve("server");
         cast.client("death");
+    }
+}
+
+#[test]
+fn late_calls_end_and_leave_their_buffers_alone() {
+    if let Some(mut cast) = Cast::new("late") {
+        cast.serve("server that stalls");
+        cast.client("late");
     }
 }
 

@@ -56,6 +56,9 @@ impl LeaseWord for Hostile {
 #[derive(Clone, Copy, Debug)]
 enum Op {
     Park,
+    ParkWithheld,
+    Withhold,
+    Lose(u8),
     Grant,
     GrantCall,
     Release(u8),
@@ -67,7 +70,10 @@ enum Op {
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        4 => Just(Op::Park),
+        3 => Just(Op::Park),
+        2 => Just(Op::ParkWithheld),
+        2 => Just(Op::Withhold),
+        1 => (1..3u8).prop_map(Op::Lose),
         3 => Just(Op::Grant),
         3 => Just(Op::GrantCall),
         4 => (1..3u8).prop_map(Op::Release),
@@ -108,10 +114,29 @@ proptest! {
             word.accesses.set(0);
             // What the outcome promises about the state, by the table of transitions alone.
             let ok = match op {
-                Op::Park => match lease.park(&word) {
-                    Park::Parked => before == State::Native && lease.state() == State::Parked,
-                    Park::Refused => before != State::Native && lease.state() == before,
-                },
+                Op::Park | Op::ParkWithheld => {
+                    let parked = if matches!(op, Op::Park) {
+                        lease.park(&word)
+                    } else {
+                        lease.park_withheld(&word)
+                    };
+                    match parked {
+                        Park::Parked => before == State::Native && lease.state() == State::Parked,
+                        Park::Refused => before != State::Native && lease.state() == before,
+                    }
+                }
+                Op::Withhold => {
+                    lease.withhold(&word);
+                    lease.state() == before
+                }
+                Op::Lose(slot) => {
+                    if lease.lose(&word, Owner::new(slot, 0).unwrap()) {
+                        matches!(before, State::Parked | State::Wanted)
+                            && lease.state() == State::Native
+                    } else {
+                        lease.state() == before
+                    }
+                }
                 Op::Grant => match lease.grant(&word) {
                     Grant::Granted => {
                         let accepted = !stored;

@@ -9,7 +9,7 @@ use crate::lease::{
 use std::cell::Cell;
 
 /// A word that nobody else touches.
-struct Quiet(Cell<u64>);
+pub(crate) struct Quiet(pub(crate) Cell<u64>);
 
 impl LeaseWord for Quiet {
     fn load(&self) -> u64 {
@@ -34,30 +34,30 @@ impl LeaseWord for Quiet {
     }
 }
 
-fn c() -> Owner {
+pub(crate) fn c() -> Owner {
     Owner::new(7, 200).unwrap()
 }
 
-fn other() -> Owner {
+pub(crate) fn other() -> Owner {
     Owner::new(7, 201).unwrap()
 }
 
 /// A receiver that is parked for the first time.
-fn parked() -> (Lease, Quiet) {
+pub(crate) fn parked() -> (Lease, Quiet) {
     let (mut lease, w) = (Lease::new(), Quiet(Cell::new(word::OFF)));
     assert_eq!(lease.park(&w), Park::Parked);
     assert_eq!(w.load(), word::ready(1));
     (lease, w)
 }
 
-fn lent() -> (Lease, Quiet) {
+pub(crate) fn lent() -> (Lease, Quiet) {
     let (lease, w) = parked();
     assert_eq!(claim(&w, c()), Ok(1));
     assert_eq!(w.load(), word::lent(c(), 1));
     (lease, w)
 }
 
-fn wanted() -> (Lease, Quiet) {
+pub(crate) fn wanted() -> (Lease, Quiet) {
     let (mut lease, w) = lent();
     assert_eq!(lease.want(&w), Want::Kick(c()));
     assert_eq!(w.load(), word::lent(c(), 1) | word::WANTED);
@@ -82,10 +82,10 @@ fn native() -> (Lease, Quiet) {
     (Lease::new(), Quiet(Cell::new(word::OFF)))
 }
 
-type Make = fn() -> (Lease, Quiet);
+pub(crate) type Make = fn() -> (Lease, Quiet);
 
 /// A receiver in each state.
-const STATES: [(State, Make); 5] = [
+pub(crate) const STATES: [(State, Make); 5] = [
     (State::Native, native),
     (State::Parked, parked),
     (State::Wanted, wanted),
@@ -94,7 +94,7 @@ const STATES: [(State, Make); 5] = [
 ];
 
 /// Words that a peer might leave behind.
-fn scribbles() -> Vec<u64> {
+pub(crate) fn scribbles() -> Vec<u64> {
     let mut words = vec![0, u64::MAX, u64::MAX - 1, 1 << 63, 0xdead_beef];
     for low in 0..16 {
         for holder in [0, c().bits(), other().bits(), 0xff << 16, 0xff00] {

@@ -6,7 +6,8 @@
 //! tests:
 //!
 //! - `uapi`: the constants are those of the UAPI header;
-//! - `lease_unit`, `lease_prop`: every transition, and arbitrary words at every access;
+//! - `lease_unit`, `lease_withheld`, `lease_prop`: every transition, and arbitrary words at every
+//!   access;
 //! - `model`: all reachable states of a receiver and its callers, step by step;
 //! - `explore`: interleavings of single accesses under the C11 memory model, by loom;
 //! - `slots_prop`, `keys_prop`: random sequences against a naive model.
@@ -33,6 +34,8 @@ mod keys_prop;
 mod lease_prop;
 #[cfg(test)]
 mod lease_unit;
+#[cfg(test)]
+mod lease_withheld;
 #[cfg(test)]
 mod model;
 #[cfg(test)]

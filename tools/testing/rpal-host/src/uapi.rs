@@ -29,6 +29,7 @@ fn lease_word() {
     assert_eq!(word::LENT, define("RPAL_WORD_LENT"));
     assert_eq!(word::WANTED, define("RPAL_WORD_WANTED"));
     assert_eq!(word::EVENT, define("RPAL_WORD_EVENT"));
+    assert_eq!(word::AWAY, define("RPAL_WORD_AWAY"));
     let shift = |name| u32::try_from(define(name)).unwrap();
     assert_eq!(word::INDEX_SHIFT, shift("RPAL_WORD_INDEX_SHIFT"));
     assert_eq!(word::SLOT_SHIFT, shift("RPAL_WORD_SLOT_SHIFT"));

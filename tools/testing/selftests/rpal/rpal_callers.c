@@ -5,7 +5,8 @@
  * To see these fail: let the release of T6 not compare the owner
  * (two_callers_slow); publish READY after the ticket is completed
  * (back_to_back); do not hand over for a nested call (nested); lose the EVENT
- * bit (busy_receiver: it hangs), or the queue at a park (receiver_not_parked).
+ * bit (busy_receiver: it hangs), or the queue at a park (receiver_not_parked),
+ * or at a death (queue_dies).
  */
 #include <pthread.h>
 #include <sys/syscall.h>
@@ -248,6 +249,37 @@ RPAL_TEST(busy_receiver)
 	CHECK(!pthread_join(first, NULL));
 	for (i = 0; i < 3; i++)
 		CHECK(!pthread_join(then[i], NULL));
+}
+
+static void *call_in_vain(void *arg)
+{
+	rpal_register();
+	WRITE_ONCE(*(int *)arg, 1);
+	CHECK_EQ(-EPIPE, rpal_call(&peer, spin, 3, 0, 0));
+	return NULL;
+}
+
+/* It dies: those who wait learn that as well as the one whom it serves. */
+RPAL_TEST(queue_dies)
+{
+	pthread_t thread[4];
+	int state[4] = {};
+	int i;
+
+	setup();
+	for (i = 0; i < 4; i++) {
+		CHECK(!pthread_create(&thread[i], NULL, call_in_vain,
+				      &state[i]));
+		while (!READ_ONCE(state[i]))
+			sched_yield();
+	}
+	while (!rpal_run(&peer, do_peek, rpal_there(&peer, &busy), 0, 0, 0))
+		sched_yield();
+	/* Time for the others to queue; without it, there is less to see. */
+	usleep(20000);
+	rpal_kill(&peer);
+	for (i = 0; i < 4; i++)
+		CHECK(!pthread_join(thread[i], NULL));
 }
 
 static void *receiver_parks_late(void *arg)

@@ -258,8 +258,8 @@ static long bad_code(unsigned long which, unsigned long a2, unsigned long a3,
 	return fault_code(fn[which], 0);
 }
 
-static __attribute__((noinline)) long probed(unsigned long a1, unsigned long a2,
-					     unsigned long a3, unsigned long a4)
+static long probed(unsigned long a1, unsigned long a2, unsigned long a3,
+		   unsigned long a4)
 {
 	asm volatile("" : "+r" (a1));
 	return a1 * 2 + 1;
@@ -282,23 +282,23 @@ RPAL_TEST(traps)
 	}
 }
 
-static volatile long passed;
+static long passed;
 
 static void note_trap(int sig)
 {
-	passed++;
+	WRITE_ONCE(passed, READ_ONCE(passed) + 1);
 }
 
 static long go_on_after_traps(unsigned long a1, unsigned long a2,
 			      unsigned long a3, unsigned long a4)
 {
-	long before = passed;
+	long before = READ_ONCE(passed);
 
 	signal(SIGTRAP, note_trap);
 	/* Behind each is an instruction that a wrong address would skip. */
 	asm volatile("int3; inc %0; .byte 0xcd, 0x03; inc %0; .byte 0xf1; inc %0"
 		     : "+r" (a1) : : "cc");
-	return a1 + (passed - before) * 100;
+	return a1 + (READ_ONCE(passed) - before) * 100;
 }
 
 /* In user mode when it meets the first, and in the kernel's hands afterwards. */

@@ -16,7 +16,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#if __has_include(<sys/rseq.h>)
+#if __has_include("sys/rseq.h")
 #include <sys/rseq.h>
 #endif
 #include <sys/syscall.h>

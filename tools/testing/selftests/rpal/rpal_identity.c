@@ -169,7 +169,7 @@ RPAL_TEST(thread_of_peer)
  */
 RPAL_TEST(vfork_child)
 {
-	static volatile long from_child;
+	static long from_child;
 	int status;
 	pid_t pid;
 
@@ -178,10 +178,10 @@ RPAL_TEST(vfork_child)
 	pid = vfork();
 	CHECK(pid >= 0);
 	if (!pid) {
-		from_child = rpal_call(&peer, do_add, 1, 2, 0);
+		WRITE_ONCE(from_child, rpal_call(&peer, do_add, 1, 2, 0));
 		_exit(0);
 	}
-	CHECK_EQ(-ENXIO, from_child);
+	CHECK_EQ(-ENXIO, READ_ONCE(from_child));
 	/* The parent goes on as before, at once. */
 	CHECK_EQ(3, rpal_call(&peer, do_add, 1, 2, 0));
 	CHECK_EQ(0, rpal_self->word);

@@ -5,7 +5,8 @@
  * To see these fail: leave a callee-saved register, MXCSR or the x87 control
  * word out of the gate (callee_saved, fp_control*) or out of what the kernel
  * puts back (the same, with a hand-over); do not put back PKRU (pkru); leave
- * the FPU state with the caller at a hand-over (vector_registers).
+ * the FPU state with the caller at a hand-over (vector_registers); take a CLD
+ * out of the gate (direction_flag).
  */
 #include <pthread.h>
 #include <sys/syscall.h>
@@ -346,9 +347,8 @@ RPAL_TEST(vector_registers)
 		CHECK_EQ(0, rpal_call(&peer, vectors, i, 0, 0));
 }
 
-/* The direction flag is clear on both sides of the gate. */
-static long flags(unsigned long set, unsigned long a2, unsigned long a3,
-		  unsigned long a4)
+static long has_df(void *cookie, unsigned long a0, unsigned long a1,
+		   unsigned long a2, unsigned long a3)
 {
 	unsigned long value;
 
@@ -356,11 +356,62 @@ static long flags(unsigned long set, unsigned long a2, unsigned long a3,
 	return value & 0x400;
 }
 
+static void *receiver_for_df(void *arg)
+{
+	long (*gate_wait)(struct rpal_ctl *self, rpal_entry entry, void *cookie,
+			  unsigned long timeout_ns) = (void *)rpal_me.gate_wait;
+
+	rpal_register();
+	WRITE_ONCE(*(struct rpal_ctl **)arg, rpal_self);
+	for (;;)
+		gate_wait(rpal_self, has_df, NULL, RPAL_WAIT_FOREVER);
+	return NULL;
+}
+
+static long serve_df(unsigned long a0, unsigned long a1, unsigned long a2,
+		     unsigned long a3)
+{
+	static struct rpal_ctl *ctl;
+	pthread_t thread;
+
+	CHECK(!pthread_create(&thread, NULL, receiver_for_df, &ctl));
+	while (!READ_ONCE(ctl))
+		sched_yield();
+	rpal_wait_ready(ctl);
+	return (long)ctl;
+}
+
+/* A call with the direction flag set, which no compiler's code would make. */
+static long call_backwards(struct rpal_ctl *ctl)
+{
+	unsigned long to = (unsigned long)ctl, self = (unsigned long)rpal_self;
+	long ret;
+
+	/* First past the red zone. */
+	asm volatile("sub $128, %%rsp\n\t"
+		     "std\n\t"
+		     "call *%[gate]\n\t"
+		     "cld\n\t"
+		     "add $128, %%rsp"
+		     : "=a" (ret), "+D" (to), "+S" (self)
+		     : [gate] "b" (rpal_me.gate_call)
+		     : "rcx", "rdx", "r8", "r9", "r10", "r11", "cc", "memory");
+	return ret;
+}
+
+/* The receiver finds it clear, whatever its caller had. */
 RPAL_TEST(direction_flag)
 {
+	int i;
+
 	setup();
-	CHECK_EQ(0, rpal_call(&peer, flags, 0, 0, 0));
-	CHECK_EQ(0, flags(0, 0, 0, 0));
+	peer.ctl = (void *)rpal_run(&peer, serve_df, 0, 0, 0, 0);
+	for (i = 0; i < 20; i++) {
+		/* By both ways through the gate: with other modes, and not. */
+		set_mxcsr(i % 2 ? MXCSR_ZERO : MXCSR_DEFAULT);
+		CHECK_EQ(0, call_backwards(peer.ctl));
+	}
+	set_mxcsr(MXCSR_DEFAULT);
 }
 
 int main(int argc, char **argv)

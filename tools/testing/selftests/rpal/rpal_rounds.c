@@ -17,6 +17,8 @@
 #define ROUNDS		1000
 /* Of anything that a round makes one of, ROUNDS are too many by far. */
 #define TOLERANCE	(ROUNDS / 10)
+/* A control area: pages that nothing counts. A round has two. */
+#define AREA_KIB	64L
 
 struct counts {
 	/* A slot or key that is kept makes the next rounds fail instead. */
@@ -24,6 +26,7 @@ struct counts {
 	long page_tables;	/* KiB */
 	long slab;		/* KiB, the part that can't be reclaimed */
 	long stacks;		/* KiB */
+	long available;		/* KiB, of whatever it is made */
 	long mm, task, vma;	/* objects */
 };
 
@@ -71,6 +74,7 @@ static void count(struct counts *c)
 	c->page_tables = field("/proc/meminfo", "PageTables: %ld");
 	c->slab = field("/proc/meminfo", "SUnreclaim: %ld");
 	c->stacks = field("/proc/meminfo", "KernelStack: %ld");
+	c->available = field("/proc/meminfo", "MemAvailable: %ld");
 	c->mm = field("/proc/slabinfo", "mm_struct %ld");
 	c->task = field("/proc/slabinfo", "task_struct %ld");
 	c->vma = field("/proc/slabinfo", "vm_area_struct %ld");
@@ -79,9 +83,9 @@ static void count(struct counts *c)
 static void print_counts(const char *when, const struct counts *c)
 {
 	fprintf(stderr,
-		"# %s: services %d windows %d threads %d, PageTables %ld SUnreclaim %ld KernelStack %ld KiB, mm %ld task %ld vma %ld\n",
+		"# %s: services %d windows %d threads %d, PageTables %ld SUnreclaim %ld KernelStack %ld MemAvailable %ld KiB, mm %ld task %ld vma %ld\n",
 		when, c->services, c->windows, c->threads, c->page_tables,
-		c->slab, c->stacks, c->mm, c->task, c->vma);
+		c->slab, c->stacks, c->available, c->mm, c->task, c->vma);
 }
 
 /* The kernel frees some of it later; the lists must become exact. */
@@ -93,6 +97,7 @@ static bool back_to(const struct counts *then, const struct counts *now)
 	       now->page_tables < then->page_tables + 4 * TOLERANCE &&
 	       now->slab < then->slab + 10 * TOLERANCE &&
 	       now->stacks < then->stacks + 16 * TOLERANCE &&
+	       now->available > then->available - AREA_KIB * ROUNDS &&
 	       now->mm < then->mm + TOLERANCE &&
 	       now->task < then->task + TOLERANCE &&
 	       now->vma < then->vma + 5 * TOLERANCE;

@@ -24,7 +24,7 @@
 
 #include "rpal_test.h"
 
-#define ROUNDS		200
+#define ROUNDS		60
 #define MAX_HOLDERS	3
 
 #define OLD(round)	(0x1000000L + (round))
