@@ -12,6 +12,7 @@ use crate::{
     registry::REGISTRY,
     service::Service,
     special::WriteGuard,
+    task,
     thread,
     uapi, //
 };
@@ -117,22 +118,19 @@ unsafe fn place(bprm: *mut bindings::linux_binprm) -> Result {
     let unprotected = u64::from(armed()) & UNPROTECTED != 0;
     // SAFETY: `bprm->mm` has a reference, and so has the copy.
     let mm: ARef<Mm> = unsafe { Mm::from_raw((*bprm).mm) }.into();
-    let task: ARef<Task> = ARef::from(&**kernel::current!());
+    let me: ARef<Task> = ARef::from(&**kernel::current!());
     // SAFETY: always safe to call.
     let uid = unsafe { bindings::rpal_charged_uid() }.val;
     let taken = REGISTRY.lock().take(uid, !unprotected, false);
     let (slot, key) = match taken {
         // Asked only now, since it is noted who makes use of it.
-        // SAFETY: always safe to call.
-        Err(e)
-            if e == EAGAIN && unsafe { bindings::capable(bindings::CAP_SYS_RESOURCE as i32) } =>
-        {
+        Err(e) if e == EAGAIN && task::may_exceed_limits() => {
             REGISTRY.lock().take(uid, !unprotected, true)
         }
         taken => taken,
     }?;
     let pkru = keys::pkru_for(key);
-    let made = Service::new(slot, key, pkru, unprotected, uid, mm, task).and_then(|service| {
+    let made = Service::new(slot, key, pkru, unprotected, uid, mm, me).and_then(|service| {
         // SAFETY: a new service; `bprm` keeps the address space in use.
         unsafe { Subscription::register(&service) }?;
         Ok(service)

@@ -67,6 +67,12 @@ pub(crate) fn is_unfit_class() -> bool {
     unsafe { bindings::rpal_is_unfit_class() }
 }
 
+/// May the current task have more than its share? Noted by the kernel as a privilege used.
+pub(crate) fn may_exceed_limits() -> bool {
+    // SAFETY: always safe to call in process context.
+    unsafe { bindings::capable(bindings::CAP_SYS_RESOURCE as i32) }
+}
+
 /// Makes `task` pass through the exit loop, as soon as possible, without a signal.
 pub(crate) fn kick(task: &Task) {
     // SAFETY: `task` is valid, and not a kernel thread.
