@@ -153,6 +153,7 @@ const KILL: Setup = Setup {
 /// The receiver is not to be lent any more, at any time.
 const WITHHOLD: Setup = Setup {
     acts: &[Act::Withhold],
+    give_up: true,
     ..TWO
 };
 /// The second caller is in the slow path only.
@@ -262,6 +263,16 @@ fn slow_path() {
 #[test]
 fn withhold() {
     let c = holds(WITHHOLD);
+    taken(&[&c.fast, &c.kernel_release]);
+}
+
+#[test]
+fn withhold_slow_path() {
+    let c = holds(Setup {
+        give_up: false,
+        preemptions: 1,
+        ..WITHHOLD
+    });
     taken(&[&c.fast, &c.slow, &c.slow_busy, &c.kernel_release]);
 }
 
