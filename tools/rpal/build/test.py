@@ -129,12 +129,12 @@ def split(output, tests):
 def run_cell(cell, progress):
     started = time.monotonic()
     tests = installed()
-    long = {name: kernel for name, _, kernel in (l.partition(" ") for l in listed("long-tests"))}
+    long = set(listed("long-tests"))
     control = dict((l.split(":", 1) + [""])[:2] for l in listed("noflush-tests"))
     if cell.control:
         tests = [t for t in tests if t in control]
-    else:
-        tests = [t for t in tests if t not in long or cell.long and long[t] in ("", cell.flavour)]
+    elif not cell.long:
+        tests = [t for t in tests if t not in long]
     results = ktap.Results()
     kept = RESULTS / "cells" / cell.name
     if cell.control and not tests:
