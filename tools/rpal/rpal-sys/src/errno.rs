@@ -50,6 +50,8 @@ impl Errno {
     pub const PROTO: Self = Self(libc::EPROTO as u16);
     /// `EOPNOTSUPP`: not possible on this CPU, with this program or this thread.
     pub const OPNOTSUPP: Self = Self(libc::EOPNOTSUPP as u16);
+    /// `ENOBUFS`: no memory for a call, which was not made.
+    pub const NOBUFS: Self = Self(libc::ENOBUFS as u16);
     /// `EUSERS`: too many services have a window onto the peer.
     pub const USERS: Self = Self(libc::EUSERS as u16);
     /// `ENOTCONN`: not attached.

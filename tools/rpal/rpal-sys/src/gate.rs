@@ -24,7 +24,7 @@ pub type Entry =
 /// Returns the receiver's result, or a negated errno: `EPIPE` the receiver
 /// died, `ENOTCONN` not attached, `ESRCH` no thread at that control block,
 /// `ESTALE` the receiver is another one by now, `EPERM` the caller is not who it
-/// was when it attached.
+/// was when it attached, `ENOBUFS` no memory to make the call.
 ///
 /// After `ETIMEDOUT` (the deadline in `own` has passed) and `ENOMEM` the receiver
 /// may be at work on the call, and use what it was given, for any time.

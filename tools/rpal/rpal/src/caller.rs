@@ -86,8 +86,8 @@ impl Caller {
     /// # Aborts
     ///
     /// If the kernel ends the call and can't promise that the receiver has left
-    /// it, which takes a kernel that has run out of memory: the receiver might
-    /// write to `reply` after the borrow has ended.
+    /// it, which takes a kernel that has run out of memory twice in a row: the
+    /// receiver might write to `reply` after the borrow has ended.
     #[inline]
     pub fn call(&mut self, request: &[u8], reply: &mut [u8]) -> Result<usize, CallError> {
         let (from, to) = (request.as_ptr_range(), reply.as_mut_ptr_range());

@@ -64,6 +64,8 @@ pub enum CallError {
     NoReceiver,
     /// The receiver is not the one that was called; the call was not made.
     Stale,
+    /// The kernel had no memory to make the call. It may have some later.
+    NoMemory,
     /// The receiver answered with a number that means nothing.
     Garbled,
     /// Any other error of the kernel.
@@ -86,6 +88,7 @@ impl fmt::Display for CallError {
             Self::NotAttached => "not attached",
             Self::NotPermitted => "not permitted: credentials or restrictions have changed",
             Self::NoReceiver => "no such receiver",
+            Self::NoMemory => "no memory for the call",
             Self::Stale => "the receiver is another one by now",
             Self::Garbled => "the receiver's answer makes no sense",
         })
@@ -138,6 +141,7 @@ pub(crate) fn decode(result: c_long) -> CallError {
             Errno::SRCH => CallError::NoReceiver,
             Errno::STALE => CallError::Stale,
             Errno::PERM => CallError::NotPermitted,
+            Errno::NOBUFS => CallError::NoMemory,
             Errno::TIMEDOUT => CallError::TimedOut,
             // A negative number where the receiver's own task gave the answer.
             Errno::PROTO => CallError::Garbled,
@@ -168,6 +172,7 @@ pub(crate) fn is_over(result: c_long) -> bool {
             | CallError::NoReceiver
             | CallError::Stale
             | CallError::NotPermitted
+            | CallError::NoMemory
             | CallError::Garbled => true,
             // Not registered: nothing was begun. A context that is lost: nobody runs it.
             CallError::Os(errno) => matches!(errno, Errno::NXIO | Errno::FAULT),
@@ -209,6 +214,7 @@ mod tests {
         assert_eq!(decode(-c_long::from(libc::ESRCH)), CallError::NoReceiver);
         assert_eq!(decode(-c_long::from(libc::ESTALE)), CallError::Stale);
         assert_eq!(decode(-c_long::from(libc::EPERM)), CallError::NotPermitted);
+        assert_eq!(decode(-c_long::from(libc::ENOBUFS)), CallError::NoMemory);
         assert_eq!(decode(-c_long::from(libc::ETIMEDOUT)), CallError::TimedOut);
         assert_eq!(decode(-c_long::from(libc::EPROTO)), CallError::Garbled);
         assert_eq!(
@@ -228,6 +234,7 @@ mod tests {
             libc::EPROTO,
             libc::ENXIO,
             libc::EFAULT,
+            libc::ENOBUFS,
         ] {
             assert!(is_over(-c_long::from(errno)), "{errno}");
         }
