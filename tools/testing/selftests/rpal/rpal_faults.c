@@ -258,13 +258,6 @@ static long bad_code(unsigned long which, unsigned long a2, unsigned long a3,
 	return fault_code(fn[which], 0);
 }
 
-static long probed(unsigned long a1, unsigned long a2, unsigned long a3,
-		   unsigned long a4)
-{
-	asm volatile("" : "+r" (a1));
-	return a1 * 2 + 1;
-}
-
 RPAL_TEST(traps)
 {
 	int i;
@@ -305,8 +298,10 @@ static long go_on_after_traps(unsigned long a1, unsigned long a2,
 static long traps_without_calls(unsigned long a1, unsigned long a2,
 				unsigned long a3, unsigned long a4)
 {
+	long before = READ_ONCE(passed);
+
 	asm volatile(".byte 0xcd, 0x03; inc %0" : "+r" (a1) : : "cc");
-	return a1;
+	return a1 + (READ_ONCE(passed) - before) * 100;
 }
 
 RPAL_TEST(traps_are_passed)
@@ -316,7 +311,7 @@ RPAL_TEST(traps_are_passed)
 	setup();
 	for (i = 0; i < 20; i++) {
 		CHECK_EQ(i + 303, call(go_on_after_traps, i, 0));
-		CHECK_EQ(i + 1, call(traps_without_calls, i, 0));
+		CHECK_EQ(i + 101, call(traps_without_calls, i, 0));
 	}
 }
 
@@ -334,26 +329,46 @@ static bool trace_write(const char *file, const char *what)
 	return ok;
 }
 
-/* A probe in the receiver's code, of which the caller's process knows nothing. */
+/* lea 1(%rdi,%rdi), %rax; ret */
+static const unsigned char probed[] = { 0x48, 0x8d, 0x44, 0x3f, 0x01, 0xc3 };
+
+static long map_code(unsigned long fd, unsigned long a1, unsigned long a2,
+		     unsigned long a3)
+{
+	return (long)mmap(NULL, RPAL_PAGE, PROT_READ | PROT_EXEC, MAP_PRIVATE,
+			  fd, 0);
+}
+
+/*
+ * A probe in the receiver's code, in a file that the caller's process does not
+ * map: it has no breakpoints, so that this one is no probe to it.
+ */
 RPAL_TEST(uprobe)
 {
 	const char *enable = TRACING "events/rpal_test/probed/enable";
-	unsigned long i;
-	char exe[300] = {}, probe[400];
+	char path[] = "/tmp/rpal-probed-XXXXXX", probe[100];
+	unsigned long code, i;
+	int fd = mkstemp(path);
 
 	setup();
-	CHECK(readlink("/proc/self/exe", exe, sizeof(exe) - 1) > 0);
-	snprintf(probe, sizeof(probe), "p:rpal_test/probed %s:%#lx\n", exe,
-		 (unsigned long)probed - RPAL_BASE);
-	if (!trace_write(TRACING "uprobe_events", probe))
+	CHECK(fd >= 0);
+	CHECK(write(fd, probed, sizeof(probed)) == sizeof(probed));
+	CHECK(!ftruncate(fd, RPAL_PAGE));
+	snprintf(probe, sizeof(probe), "p:rpal_test/probed %s:0\n", path);
+	if (!trace_write(TRACING "uprobe_events", probe)) {
+		unlink(path);
 		rpal_skip("no uprobe here (errno %d)", errno);
+	}
+	code = rpal_run(&peer, map_code, rpal_give(&peer, fd), 0, 0, 0);
+	CHECK_EQ(peer.service.slot, code >> RPAL_SLOT_SHIFT);
 	CHECK(trace_write(enable, "1\n"));
 	for (i = 0; i < 50; i++)
-		CHECK_EQ(i * 2 + 1, call(probed, i, 0));
+		CHECK_EQ(i * 2 + 1, rpal_gate(peer.ctl, code, i, 0, 0));
 	CHECK(trace_write(enable, "0\n"));
 	CHECK(trace_write(TRACING "uprobe_events", "-:rpal_test/probed\n"));
 	for (i = 0; i < 50; i++)
-		CHECK_EQ(i * 2 + 1, call(probed, i, 0));
+		CHECK_EQ(i * 2 + 1, rpal_gate(peer.ctl, code, i, 0, 0));
+	CHECK(!unlink(path));
 }
 
 /* Handlers that come back to where they were. */
