@@ -46,6 +46,16 @@ need_space() {
 		die "only $avail GiB free on the file system of $BUILD, $1 GiB are needed: free some space, or make build/ a link to a larger disk"
 }
 
+# kernel FLAVOUR: builds its image, and shows how far it is: minutes of silence
+# look like a hang, and a thousand lines hide the warnings.
+kernel() {
+	say KERNEL "$1"
+	"$HERE/kmake.sh" "$1" bzImage | awk -v f="$1" '
+		/^  [A-Z]/ { if (++n % 100 == 0) { printf "  %-8s %s: %d steps\n", "KERNEL", f, n; fflush() } next }
+		/^(Kernel: |make)/ { next }
+		{ print; fflush() }' >&2 || die "the $1 kernel does not build"
+}
+
 # One step of a kind at a time, however many makes are running.
 lock() {
 	mkdir -p "$BUILD"

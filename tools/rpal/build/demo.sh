@@ -7,8 +7,7 @@
 
 begin=$SECONDS
 "$HERE/setup.sh"
-say KERNEL release
-"$HERE/kmake.sh" release -s bzImage || die "the release kernel does not build"
+kernel release
 say CARGO "tools/rpal, samples/rpal"
 "$HERE/user.sh" crates
 say BUILT "after $(((SECONDS - begin) / 60)) min $(((SECONDS - begin) % 60)) s"

@@ -11,8 +11,7 @@ begin=$SECONDS
 "$HERE/setup.sh"
 "$HERE/user.sh" selftests
 for flavour; do
-	say KERNEL "$flavour"
-	"$HERE/kmake.sh" "$flavour" -s bzImage || die "the $flavour kernel does not build"
+	kernel "$flavour"
 done
 say BUILT "after $(((SECONDS - begin) / 60)) min $(((SECONDS - begin) % 60)) s"
 exec "$HERE/enter" env "MINUTES=${MINUTES:-}" "SEED=${SEED:-}" "SERVICES=${SERVICES:-}" python3 "$HERE/stress.py" "$@"

@@ -7,7 +7,7 @@
 
 [[ ${1:-} == kselftest ]] && {
 	"$HERE/user.sh"
-	"$HERE/kmake.sh" release -s bzImage
+	kernel release
 	exec "$HERE/enter" python3 "$HERE/test.py" --kselftest
 }
 
@@ -19,8 +19,7 @@ rm -rf "$BUILD/results/test.json" "$BUILD/results/cells"
 flavours=(release noflush debug)
 for flavour in "${flavours[@]}"; do
 	[[ -z ${RPAL_CELLS:-} || $flavour =~ ${RPAL_CELLS%%-*} ]] || continue
-	say KERNEL "$flavour"
-	"$HERE/kmake.sh" "$flavour" -s bzImage || die "the $flavour kernel does not build"
+	kernel "$flavour"
 done
 "$HERE/user.sh"
 say BUILT "after $(((SECONDS - begin) / 60)) min $(((SECONDS - begin) % 60)) s"
