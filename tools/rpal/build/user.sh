@@ -27,6 +27,16 @@ crates() {
 		--manifest-path "$WORKSPACE/Cargo.toml" || die "the userspace crates do not build"
 }
 
+# The library's tests with real services, for the guest: the host has no RPAL.
+live() {
+	local program
+	program=$("$HERE/enter" cargo test -q --release --locked --offline --no-run --message-format=json \
+		--manifest-path "$WORKSPACE/Cargo.toml" -p rpal --test live |
+		sed -n 's/.*"executable":"\([^"]*\)".*/\1/p')
+	[[ -x $program ]] || die "the userspace library's tests do not build"
+	install "$program" "$BUILD/target/release/rpal-live"
+}
+
 selftests() {
 	local headers=$BUILD/obj-release
 	# Against this tree's headers, as the kernel's own kselftest target does.
@@ -46,6 +56,7 @@ crates) crates ;;
 selftests) selftests ;;
 all)
 	crates
+	live
 	selftests
 	;;
 esac

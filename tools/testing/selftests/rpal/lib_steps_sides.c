@@ -293,6 +293,13 @@ long do_steps_after_death(unsigned long ctl, unsigned long a1,
 	return rpal_self->claim ? 2 : 0;
 }
 
+long do_steps_wait_ready(unsigned long a0, unsigned long a1, unsigned long a2,
+			 unsigned long a3)
+{
+	rpal_wait_ready(steps->inner);
+	return 0;
+}
+
 long do_steps_attach(unsigned long a0, unsigned long a1, unsigned long a2,
 		     unsigned long a3)
 {

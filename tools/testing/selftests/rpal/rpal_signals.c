@@ -325,7 +325,7 @@ static void jump_out(int sig)
 RPAL_TEST(longjmp_out)
 {
 	struct sigaction sa = { .sa_handler = jump_out };
-	pthread_t thread;
+	static pthread_t thread;
 	long nr;
 
 	setup();
@@ -334,8 +334,9 @@ RPAL_TEST(longjmp_out)
 	late.sig = SIGUSR1;
 	for (nr = 0; nr < 40; nr++) {
 		WRITE_ONCE(late.end, 0);
-		CHECK(!pthread_create(&thread, NULL, signal_late, NULL));
 		if (!sigsetjmp(out, 1)) {
+			CHECK(!pthread_create(&thread, NULL, signal_late,
+					      NULL));
 			rpal_call(&peer, nr % 2 ? spin_until : sleep_until,
 				  (long)&late.end, nr, 0);
 			FAIL("the handler did not jump");

@@ -285,8 +285,9 @@ static char verdict(enum steps_event event, long nr)
 	    (!steps->unmapped && steps->kind != ALONE &&
 	     steps->memory != nr + 1))
 		return 'W';
+	/* Who is out of time, or stopped with others, may be so for longer. */
 	if (!steps->gone && event != RECEIVER_TIMEOUT &&
-	    steps->word != RPAL_WORD_READY)
+	    event != STOP_RECEIVER && steps->word != RPAL_WORD_READY)
 		return 'L';
 	return '.';
 }
@@ -322,7 +323,7 @@ static long afterwards(enum steps_event event, const struct step *s)
 	/* If its time is up between two calls, they are not. */
 	bool fast = event != RECEIVER_TIMEOUT;
 	unsigned long ctl = (unsigned long)r->ctl;
-	long ret, word;
+	long ret;
 
 	if (event == KILL_RECEIVER || event == RECEIVER_DIES) {
 		ret = after_death(event == KILL_RECEIVER);
@@ -336,8 +337,8 @@ static long afterwards(enum steps_event event, const struct step *s)
 	}
 	if (ret || s->kind != NESTED)
 		return ret;
-	word = run(&steps_third, do_peek, (unsigned long)steps_third.ctl, 0);
-	return (unsigned int)word == RPAL_WORD_READY ? 0 : 5;
+	/* What it was called for ends in its own time if nobody waits for it. */
+	return run(&steps_third, do_steps_wait_ready, 0, 0);
 }
 
 /* ---- a cell, a column ---- */

@@ -254,6 +254,9 @@ long do_steps_after(unsigned long ctl, unsigned long fast, unsigned long a2,
 /* The same for a dead receiver. */
 long do_steps_after_death(unsigned long ctl, unsigned long a1,
 			  unsigned long a2, unsigned long a3);
+/* In the third service: until it can be called again. */
+long do_steps_wait_ready(unsigned long a0, unsigned long a1, unsigned long a2,
+			 unsigned long a3);
 /* Opens the window again. */
 long do_steps_attach(unsigned long a0, unsigned long a1, unsigned long a2,
 		     unsigned long a3);
