@@ -241,6 +241,14 @@ int rpal_run_test(rpal_fn fn, int how, char *why)
 	return KSFT_FAIL;
 }
 
+int rpal_part_of(int rounds)
+{
+	const char *env = getenv("RPAL_PART");
+	int part = env ? atoi(env) : 1;
+
+	return part > 1 && part < rounds ? rounds / part : rounds;
+}
+
 void rpal_divide(void (*fn)(int first, int stride))
 {
 	int i, nr = rpal_cpus();

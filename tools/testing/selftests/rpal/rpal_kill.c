@@ -21,8 +21,9 @@
 #define RPAL_TEST_TIMEOUT	3600
 #include "rpal_test.h"
 
-#define ROUNDS		200
 #define CALLS		100000
+
+static int nr_rounds = 200;
 
 /* Shared by the harness's process and the callers, not by RPAL. */
 struct progress {
@@ -127,14 +128,14 @@ static void kill_at_random(int round, int stride)
 	rpal_serve(&r);
 	start_caller(&c, fd);
 	rpal_link(&c, &r);
-	for (; round < ROUNDS; round += stride) {
+	for (; round < nr_rounds; round += stride) {
 		long slow = kinds[rand_r(&own) % ARRAY_SIZE(kinds)];
 		bool caller = rand_r(&own) % 2;
 		long calls = CALLS;
 		long when;
 
 		if (round % 10 < stride)
-			fprintf(stderr, "# round %d of %d\n", round, ROUNDS);
+			fprintf(stderr, "# round %d of %d\n", round, nr_rounds);
 		/* The slow ones cost a hundred times as much. */
 		if (slow == 3)
 			calls /= 50;
@@ -180,6 +181,7 @@ RPAL_PLAIN_TEST(at_random_moments)
 	const char *given = getenv("RPAL_SEED");
 
 	seed = given ? strtoul(given, NULL, 0) : time(NULL);
+	nr_rounds = rpal_part_of(nr_rounds);
 	fprintf(stderr, "# RPAL_SEED=%u\n", seed);
 	killed = mmap(NULL, RPAL_PAGE, PROT_READ | PROT_WRITE,
 		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -187,8 +189,8 @@ RPAL_PLAIN_TEST(at_random_moments)
 	rpal_divide(kill_at_random);
 	fprintf(stderr, "# killed %d callers and %d receivers, %d too late\n",
 		killed->callers, killed->receivers, killed->late);
-	EXPECT_EQ(ROUNDS, killed->callers + killed->receivers);
-	EXPECT_GT(ROUNDS / 4, killed->late);
+	EXPECT_EQ(nr_rounds, killed->callers + killed->receivers);
+	EXPECT_GT(nr_rounds / 4, killed->late);
 }
 
 /* A second caller of the same receiver does not notice the first one's end. */

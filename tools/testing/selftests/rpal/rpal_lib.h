@@ -217,6 +217,12 @@ int rpal_run_test(rpal_fn fn, int how, char *why);
 __noreturn __printf(1, 2) void rpal_skip(const char *fmt, ...);
 
 /*
+ * How many rounds of a long test are to be run: one in RPAL_PART, if that is
+ * set, where most of the time is the kernel's own checks.
+ */
+int rpal_part_of(int rounds);
+
+/*
  * Divide rounds among processes, as many as there are CPUs but not more than
  * that there are keys for: fn(first, stride) runs every stride'th of them.
  */

@@ -14,11 +14,12 @@
 #include "rpal_test.h"
 
 #define WARM_UP		60
-#define ROUNDS		1000
-/* Of anything that a round makes one of, ROUNDS are too many by far. */
-#define TOLERANCE	(ROUNDS / 10)
+/* Of anything that a round makes one of, a round's worth is too many by far. */
+#define TOLERANCE	(nr_rounds / 10)
 /* A control area: pages that nothing counts. A round has two. */
 #define AREA_KIB	64L
+
+static int nr_rounds = 1000;
 
 struct counts {
 	/* A slot or key that is kept makes the next rounds fail instead. */
@@ -97,7 +98,7 @@ static bool back_to(const struct counts *then, const struct counts *now)
 	       now->page_tables < then->page_tables + 4 * TOLERANCE &&
 	       now->slab < then->slab + 10 * TOLERANCE &&
 	       now->stacks < then->stacks + 16 * TOLERANCE &&
-	       now->available > then->available - AREA_KIB * ROUNDS &&
+	       now->available > then->available - AREA_KIB * nr_rounds &&
 	       now->mm < then->mm + TOLERANCE &&
 	       now->task < then->task + TOLERANCE &&
 	       now->vma < then->vma + 5 * TOLERANCE;
@@ -167,7 +168,7 @@ static void warm_up(int first, int stride)
 
 static void rounds(int first, int stride)
 {
-	do_rounds(first, ROUNDS, stride);
+	do_rounds(first, nr_rounds, stride);
 }
 
 RPAL_PLAIN_TEST(leave_nothing)
@@ -175,6 +176,7 @@ RPAL_PLAIN_TEST(leave_nothing)
 	struct counts before, after;
 	int i;
 
+	nr_rounds = rpal_part_of(nr_rounds);
 	rpal_divide(warm_up);
 	sleep(1);
 	count(&before);

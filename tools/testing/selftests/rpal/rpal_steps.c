@@ -453,11 +453,12 @@ static int column(enum steps_event event)
 	/* A few ticks of the timer. */
 	unsigned long timeout = event == RECEIVER_TIMEOUT ? 20000000 :
 							    RPAL_WAIT_FOREVER;
-	int i, wrong = 0;
+	int i, stride, wrong = 0;
 
 	find_steps();
 	steps_start_all(timeout);
-	for (i = 0; i < matrix->nr && wrong < MAX_WRONG; i++) {
+	stride = matrix->nr / rpal_part_of(matrix->nr);
+	for (i = 0; i < matrix->nr && wrong < MAX_WRONG; i += stride) {
 		const struct step *s = &matrix->steps[i];
 		char want, got = cell(event, s, &want);
 
