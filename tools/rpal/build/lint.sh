@@ -123,11 +123,13 @@ check_spdx() {
 # They are to be of the kernel as it is, and nothing builds them every day.
 check_mutants() { "$HERE/enter" python3 "$HERE/mutants.py" check "$SRC"; }
 
+check_hazards() { "$HERE/enter" python3 "$HERE/hazards.py"; }
+
 case ${1:-} in
 rustfmt) run_rustfmt; exit ;;
 rustfmtcheck) set -- rustfmt ;;
 esac
-(($#)) || set -- spdx shellcheck rustfmt checkpatch mutants clippy rustdoc sphinx
+(($#)) || set -- spdx shellcheck rustfmt checkpatch mutants hazards clippy rustdoc sphinx
 failed=0
 for check; do
 	status=0
