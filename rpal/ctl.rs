@@ -7,8 +7,8 @@
 //! is more than a hint.
 
 use crate::{
-    lease::{
-        word,
+    lease_word::{
+        self as word,
         LeaseWord,
         Owner, //
     },

@@ -30,6 +30,8 @@ mod gate;
 mod handover;
 mod keys;
 mod lease;
+mod lease_outcome;
+mod lease_word;
 mod listing;
 mod notifier;
 mod placement;

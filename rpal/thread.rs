@@ -15,9 +15,9 @@ use crate::{
     },
     lease::{
         Kill,
-        Lease,
-        Owner, //
+        Lease, //
     },
+    lease_word::Owner,
     service::Service,
     slots::SLOT_SHIFT,
     task,

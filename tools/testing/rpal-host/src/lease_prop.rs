@@ -2,9 +2,8 @@
 
 //! The kernel's side of the lease when user space changes the word before every single access.
 
-use crate::lease::{
-    Event, Grant, GrantCall, Kill, Lease, LeaseWord, Owner, Park, Release, Resume, State, Want,
-};
+use crate::lease::{Event, Grant, GrantCall, Kill, Lease, Park, Release, Resume, State, Want};
+use crate::lease_word::{LeaseWord, Owner};
 use proptest::prelude::*;
 use std::cell::{Cell, RefCell};
 

@@ -2,11 +2,9 @@
 
 //! Contexts that only the receiver's own task may run, and those that are lost.
 
-use crate::lease::{
-    claim, release_fast, word, Disturbed, Grant, GrantCall, Kill, Lease, LeaseWord, Park, Release,
-    Resume, State, Want,
-};
-use crate::lease_unit::{c, lent, other, parked, scribbles, wanted, Quiet, STATES};
+use crate::lease::{Grant, GrantCall, Kill, Lease, Park, Release, Resume, State, Want};
+use crate::lease_states::{c, lent, other, parked, scribbles, wanted, Quiet, STATES};
+use crate::lease_word::{self as word, claim, release_fast, Disturbed, LeaseWord};
 use std::cell::Cell;
 
 /// A receiver that has parked and lends its context to nobody.

@@ -6,8 +6,8 @@
 //! tests:
 //!
 //! - `uapi`: the constants are those of the UAPI header;
-//! - `lease_unit`, `lease_withheld`, `lease_prop`: every transition, and arbitrary words at every
-//!   access;
+//! - `lease_unit`, `lease_withheld`, `lease_prop`: every transition, from the `lease_states`, and
+//!   arbitrary words at every access;
 //! - `model`: all reachable states of a receiver and its callers, step by step;
 //! - `explore`: interleavings of single accesses under the C11 memory model, by loom;
 //! - `slots_prop`, `keys_prop`: random sequences against a naive model.
@@ -23,6 +23,12 @@ mod keys;
 #[path = "../../../../rpal/lease.rs"]
 mod lease;
 #[cfg(test)]
+#[path = "../../../../rpal/lease_outcome.rs"]
+mod lease_outcome;
+#[cfg(test)]
+#[path = "../../../../rpal/lease_word.rs"]
+mod lease_word;
+#[cfg(test)]
 #[path = "../../../../rpal/slots.rs"]
 mod slots;
 
@@ -32,6 +38,8 @@ mod explore;
 mod keys_prop;
 #[cfg(test)]
 mod lease_prop;
+#[cfg(test)]
+mod lease_states;
 #[cfg(test)]
 mod lease_unit;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 //! The modules cannot include the C header: compare with its text.
 
-use crate::lease::word;
+use crate::lease_word as word;
 use crate::slots;
 
 const HEADER: &str = include_str!("../../../../include/uapi/linux/rpal.h");

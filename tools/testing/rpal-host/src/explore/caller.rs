@@ -5,7 +5,8 @@
 use super::ghost::plain;
 use super::setup::{count, Body, Mutant};
 use super::world::{owner, Held, Ticket, World};
-use crate::lease::{claim, release_fast, word, Grant, GrantCall, LeaseWord, Release};
+use crate::lease::{Grant, GrantCall, Release};
+use crate::lease_word::{self as word, claim, release_fast, LeaseWord};
 use loom::sync::atomic::Ordering;
 
 impl World {

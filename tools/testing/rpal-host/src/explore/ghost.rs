@@ -2,7 +2,8 @@
 
 //! The situation as nobody inside it can see it, and what must be true of it.
 
-use crate::lease::{word, State};
+use crate::lease::State;
+use crate::lease_word as word;
 use std::sync::{Arc as PlainArc, Mutex as PlainMutex, MutexGuard as PlainGuard, PoisonError};
 
 /// The situation, as nobody inside it can see it.

@@ -23,7 +23,7 @@ mod setup;
 mod word;
 mod world;
 
-use crate::lease::word as lease_word;
+use crate::lease_word;
 use ghost::{plain, Watch};
 use loom::sync::Arc;
 use setup::{count, Act, Body, Coverage, Mutant, Setup, PLAIN};

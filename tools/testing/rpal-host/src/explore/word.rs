@@ -4,7 +4,7 @@
 
 use super::ghost::{plain, Watch};
 use super::setup::Mutant;
-use crate::lease::{word, LeaseWord};
+use crate::lease_word::{self as word, LeaseWord};
 use loom::sync::atomic::{AtomicU64, Ordering};
 
 pub(super) struct ModelWord {

@@ -5,7 +5,8 @@
 use super::ghost::Watch;
 use super::setup::{Act, Coverage, Mutant, Setup};
 use super::word::ModelWord;
-use crate::lease::{word, Lease, Owner};
+use crate::lease::Lease;
+use crate::lease_word::{self as word, Owner};
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize as LoomUsize, Ordering};
 use loom::sync::{Condvar, Mutex, MutexGuard};

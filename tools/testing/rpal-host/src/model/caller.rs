@@ -3,7 +3,8 @@
 //! A caller's steps, by the regions of the gate.
 
 use super::world::{owner, At, Kick, Mutant, Setup, World};
-use crate::lease::{claim, release_fast, word, Grant, GrantCall};
+use crate::lease::{Grant, GrantCall};
+use crate::lease_word::{self as word, claim, release_fast};
 
 impl World {
     /// The task of caller `i`.

@@ -2,7 +2,8 @@
 
 //! A state: the lease with its word, and where everybody is.
 
-use crate::lease::{word, Lease, LeaseWord, Owner, Park, Release, State};
+use crate::lease::{Lease, Park, Release, State};
+use crate::lease_word::{self as word, LeaseWord, Owner};
 use std::cell::Cell;
 
 /// What a run is about, beside callers, signals and events.
