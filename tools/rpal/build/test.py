@@ -66,16 +66,16 @@ def matrix():
     cells = []
     # The slowest first, so that both processors stay busy to the end. Each property of a
     # machine is in a cell of each kernel, but not each combination: ALL=1 has them all.
+    everything = bool(os.environ.get("ALL"))
     for flavour in ("debug", "release"):
-        cells += [
-            Cell(flavour, 4, long=True),
-            Cell(flavour, 4, la57=False, pti=True),
-            Cell(flavour, 1, pti=True),
-        ]
-        if flavour == "release" or os.environ.get("ALL"):
-            cells.append(Cell(flavour, 1, la57=False))
-        if os.environ.get("ALL"):
-            cells += [Cell(flavour, 4, la57=False), Cell(flavour, 4, pti=True)]
+        cells += [Cell(flavour, 4, long=True), Cell(flavour, 1, la57=False, pti=True)]
+        if flavour == "release" or everything:
+            cells += [Cell(flavour, 4, la57=False, pti=True), Cell(flavour, 1)]
+        if everything:
+            cells += [
+                Cell(flavour, 4, la57=False), Cell(flavour, 4, pti=True),
+                Cell(flavour, 1, la57=False), Cell(flavour, 1, pti=True),
+            ]
     cells.append(Cell("noflush", 4, control=True))
     if only := os.environ.get("RPAL_CELLS"):
         cells = [c for c in cells if re.search(only, c.name)]
