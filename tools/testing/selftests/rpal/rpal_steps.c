@@ -257,6 +257,16 @@ static bool applies(enum steps_event event, const struct step *s)
 	       !(s->kind == AWAIT && s->region == AT_AWAIT);
 }
 
+/*
+ * For as long as another thread needs: one of no priority that stops with it,
+ * or a tracer, which sleeps until it has stopped for good.
+ */
+static bool stops_receiver(enum steps_event event)
+{
+	return event == RECEIVER_TIMEOUT || event == STOP_RECEIVER ||
+	       event == PTRACE_RECEIVER;
+}
+
 static char verdict(enum steps_event event, long nr)
 {
 	int caller = event == SIGNAL || event == LONGJMP || event == CALL;
@@ -285,9 +295,9 @@ static char verdict(enum steps_event event, long nr)
 	    (!steps->unmapped && steps->kind != ALONE &&
 	     steps->memory != nr + 1))
 		return 'W';
-	/* Who is out of time, or stopped with others, may be so for longer. */
-	if (!steps->gone && event != RECEIVER_TIMEOUT &&
-	    event != STOP_RECEIVER && steps->word != RPAL_WORD_READY)
+	/* Who is stopped for something may be so for longer. */
+	if (!steps->gone && !stops_receiver(event) &&
+	    steps->word != RPAL_WORD_READY)
 		return 'L';
 	return '.';
 }
