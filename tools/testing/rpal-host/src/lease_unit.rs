@@ -2,8 +2,8 @@
 
 //! Every transition from every state, with the words that belong there and with others.
 
-use crate::lease::{Event, Grant, GrantCall, Kill, Lease, Park, Release, Resume, State, Want};
-use crate::lease_states::{c, lent, other, parked, scribbles, wanted, Quiet, STATES};
+use crate::lease::{Event, Grant, GrantCall, Kill, Park, Release, Resume, State, Want};
+use crate::lease_states::{c, lent, other, parked, scribbles, Quiet, STATES};
 use crate::lease_word::{self as word, claim, release_fast, Disturbed, LeaseWord, Owner};
 use std::cell::Cell;
 
