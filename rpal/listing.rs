@@ -37,6 +37,14 @@ fn services(_: &(), f: &mut fmt::Formatter<'_>) -> fmt::Result {
     Ok(())
 }
 
+fn keys(_: &(), f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    writeln!(f, "key services")?;
+    for (key, services) in REGISTRY.lock().keys() {
+        writeln!(f, "{key} {services}")?;
+    }
+    Ok(())
+}
+
 fn windows(_: &(), f: &mut fmt::Formatter<'_>) -> fmt::Result {
     writeln!(f, "holder peer state")?;
     let registry = REGISTRY.lock();
@@ -85,6 +93,8 @@ pub(crate) struct Listing {
     #[pin]
     services: File<()>,
     #[pin]
+    keys: File<()>,
+    #[pin]
     windows: File<()>,
     #[pin]
     threads: File<()>,
@@ -96,6 +106,7 @@ impl Listing {
     pub(crate) fn new(dir: &Dir) -> impl PinInit<Self, Error> + '_ {
         try_pin_init!(Self {
             services <- dir.read_callback_file(c"services", (), &services),
+            keys <- dir.read_callback_file(c"keys", (), &keys),
             windows <- dir.read_callback_file(c"windows", (), &windows),
             threads <- dir.read_callback_file(c"threads", (), &threads),
             stats <- dir.read_callback_file(c"stats", (), &stats::show),

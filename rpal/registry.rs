@@ -16,7 +16,8 @@
 use crate::{
     keys::{
         Key,
-        KeyPool, //
+        KeyPool,
+        KEYS, //
     },
     placement,
     service::Service,
@@ -94,6 +95,13 @@ impl Registry {
         if let Some(entry) = self.services.get_mut(usize::from(service.place.number())) {
             *entry = Some(service);
         }
+    }
+
+    /// The keys that services get, and how many have each.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = (u8, u32)> + '_ {
+        (0..KEYS)
+            .filter(|number| self.keys.contains(*number))
+            .map(|number| (number, self.keys.uses(number)))
     }
 
     /// All services that live.
