@@ -9,26 +9,31 @@ B := tools/rpal/build
 # Ours, and no business of the kernel's make. The compiler is always the
 # build root's LLVM, whatever LLVM= says.
 OURS := ALL=% LLVM=% KSRC=% CPUS=% CMD=% JOBS=% MIRROR=% FLAVOUR=% MUTANTS=% MINUTES=% SEED=% SERVICES=%
+OURS += OPERATIONS=% LIVES=% WORKERS=%
 KARGS := $(filter-out $(OURS),$(MAKEOVERRIDES)) $(if $(findstring k,$(firstword -$(MAKEFLAGS))),-k)
 MAKEOVERRIDES :=
 MAKEFLAGS += --no-print-directory
 unexport MAKEFLAGS MFLAGS LLVM CMD
-export KSRC CPUS MIRROR JOBS ALL MUTANTS MINUTES SEED SERVICES
+export KSRC CPUS MIRROR JOBS ALL MUTANTS MINUTES SEED SERVICES OPERATIONS LIVES WORKERS
 
-# make stress has two by default.
-STRESS := $(if $(filter undefined,$(origin FLAVOUR)),debug kcsan,$(FLAVOUR))
+# What takes long has other kernels by default.
+kernels = $(if $(filter undefined,$(origin FLAVOUR)),$1,$(FLAVOUR))
+STRESS := $(call kernels,debug kcsan)
+FUZZ := $(call kernels,release debug kcsan)
 
 FLAVOUR ?= release
 
 PHONY := all
 all: bzImage
 
-PHONY += setup demo test stress bench kselftest mutants userspace boot run debug check-off lint clean distclean help rustfmt rustfmtcheck
+PHONY += setup demo test stress fuzz lives bench kselftest mutants userspace boot run debug check-off lint clean distclean help rustfmt rustfmtcheck
 
 setup: ;@$(B)/setup.sh
 demo bench: ;@$(B)/demo.sh $@
 test: ;@$(B)/test.sh
-stress: ;@$(B)/stress.sh $(STRESS)
+stress: ;@$(B)/endure.sh $@ $(STRESS)
+fuzz: ;@$(B)/endure.sh $@ $(FUZZ)
+lives: ;@$(B)/endure.sh $@ $(FLAVOUR)
 kselftest: ;@$(B)/test.sh kselftest
 mutants: ;@$(B)/mutants.sh
 userspace: ;@$(B)/user.sh

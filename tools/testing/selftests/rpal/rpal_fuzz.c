@@ -249,18 +249,27 @@ static void nothing_left(unsigned long round)
 	}
 }
 
-static unsigned long total(void)
+static unsigned long of_kind(int kind)
 {
 	unsigned long sum = 0;
-	int kind, o;
+	int o;
 
-	for (kind = 0; kind < FZ_KINDS; kind++)
-		for (o = 0; o < FZ_OUTCOMES; o++)
-			sum += READ_ONCE(fz_world->count[kind][o]);
+	for (o = 0; o < FZ_OUTCOMES; o++)
+		sum += READ_ONCE(fz_world->count[kind][o]);
 	return sum;
 }
 
-static void print_counts(void)
+static unsigned long total(void)
+{
+	unsigned long sum = 0;
+	int kind;
+
+	for (kind = 0; kind < FZ_KINDS; kind++)
+		sum += of_kind(kind);
+	return sum;
+}
+
+static void print_counts(unsigned long rounds)
 {
 	int kind, i;
 
@@ -273,13 +282,19 @@ static void print_counts(void)
 			fprintf(stderr, " %8lu", fz_world->count[kind][i]);
 		fprintf(stderr, "\n");
 	}
+	fprintf(stderr, "# count rounds %lu\n# count operations %lu\n", rounds,
+		total());
+	for (kind = 0; fz_kind_name(kind); kind++)
+		fprintf(stderr, "# count %s %lu\n", fz_kind_name(kind),
+			of_kind(kind));
+	fprintf(stderr, "# count neighbours_messages %lu\n# count neighbours_checks %lu\n",
+		fz_neighbours->messages, fz_neighbours->checks);
 	fprintf(stderr, "# ends:");
 	for (i = 0; i < 256; i++)
 		if (ends[i])
 			fprintf(stderr, " %s %d: %d", i < 128 ? "status" :
 				"signal", i & 127, ends[i]);
-	fprintf(stderr, "\n# neighbours: %lu messages, %lu checks\n",
-		fz_neighbours->messages, fz_neighbours->checks);
+	fprintf(stderr, "\n");
 }
 
 RPAL_PLAIN_TEST(hostile_neighbours)
@@ -312,8 +327,7 @@ RPAL_PLAIN_TEST(hostile_neighbours)
 			fprintf(stderr, "# round %lu: %lu operations\n", round,
 				total());
 	}
-	fprintf(stderr, "# %lu rounds, %lu operations\n", round, total());
-	print_counts();
+	print_counts(round);
 	fz_neighbours_stop();
 }
 
