@@ -10,11 +10,17 @@ use crate::{
         CX,
         R11, //
     },
+    change,
     gate,
     handover::{
         drop_claim,
         give_back, //
     },
+    meaning::{
+        meaning,
+        Meaning, //
+    },
+    service::Service,
     stats,
     task,
     thread::Thread, //
@@ -22,104 +28,17 @@ use crate::{
 use kernel::{
     bindings,
     prelude::*,
-    sync::atomic::ordering::Relaxed, //
+    sync::{
+        atomic::ordering::Relaxed,
+        Arc, //
+    }, //
 };
 
-/// What a system call of a registered thread means to its registration.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Meaning {
-    /// It would change what the registration rests on.
-    Refused,
-    /// The child may share memory, FS base and so the control block, until it executes something.
-    /// It is not registered, and must not get through the gate as its parent.
-    SharesBlock,
-    /// It counts on what the CPUs run.
-    Barrier,
-    /// It may change who the threads of the service are, and not only the current one.
-    Identity,
-    None,
-}
-
-fn meaning(regs: &Regs) -> Meaning {
-    const COMPAT_CLONE: u32 = 120;
-    const COMPAT_MODIFY_LDT: u32 = 123;
-    const COMPAT_PRCTL: u32 = 172;
-    const COMPAT_VFORK: u32 = 190;
-    const COMPAT_SET_THREAD_AREA: u32 = 243;
-    const COMPAT_SECCOMP: u32 = 354;
-    const COMPAT_MEMBARRIER: u32 = 375;
-    const COMPAT_ARCH_PRCTL: u32 = 384;
-    const COMPAT_RSEQ: u32 = 386;
-
-    // The dispatcher looks at the low half, and calls of x32 have another bit.
-    // CAST: takes the low half.
-    let nr = regs.orig_ax() as u32;
-    if arch::is_compat_syscall() {
-        return match nr {
-            COMPAT_MODIFY_LDT | COMPAT_SET_THREAD_AREA | COMPAT_RSEQ => Meaning::Refused,
-            // CAST: the option is an int.
-            COMPAT_PRCTL => prctl(regs.bx() as u32),
-            COMPAT_ARCH_PRCTL => arch_prctl(regs.bx() as u32),
-            COMPAT_CLONE | COMPAT_VFORK | bindings::__NR_clone3 => Meaning::SharesBlock,
-            COMPAT_MEMBARRIER => Meaning::Barrier,
-            COMPAT_SECCOMP => Meaning::Identity,
-            _ => Meaning::None,
-        };
-    }
-    match nr & !bindings::__X32_SYSCALL_BIT {
-        bindings::__NR_rseq | bindings::__NR_modify_ldt => Meaning::Refused,
-        // CAST: the option is an int.
-        bindings::__NR_prctl => prctl(regs.di() as u32),
-        bindings::__NR_arch_prctl => arch_prctl(regs.di() as u32),
-        bindings::__NR_clone | bindings::__NR_vfork | bindings::__NR_clone3 => Meaning::SharesBlock,
-        bindings::__NR_membarrier => Meaning::Barrier,
-        bindings::__NR_seccomp => Meaning::Identity,
-        _ => Meaning::None,
-    }
-}
-
-fn prctl(option: u32) -> Meaning {
-    match option {
-        // It would answer for the kernel where a borrowed context is handed over.
-        bindings::PR_SET_SYSCALL_USER_DISPATCH => Meaning::Refused,
-        bindings::PR_SET_SECCOMP | bindings::PR_SET_DUMPABLE | bindings::PR_SET_NO_NEW_PRIVS => {
-            Meaning::Identity
-        }
-        _ => Meaning::None,
-    }
-}
-
-fn arch_prctl(option: u32) -> Meaning {
-    const ARCH_SET_GS: u32 = 0x1001;
-    const ARCH_SET_FS: u32 = 0x1002;
-    const ARCH_REQ_XCOMP_PERM: u32 = 0x1023;
-    const ARCH_SHSTK_ENABLE: u32 = 0x5001;
-
-    match option {
-        ARCH_SET_GS | ARCH_SET_FS | ARCH_REQ_XCOMP_PERM | ARCH_SHSTK_ENABLE => Meaning::Refused,
-        _ => Meaning::None,
-    }
-}
-
-/// From here on no receiver of the service is lent any more, or only until its release. Each parks
-/// anew, and looks at what it is then.
-pub(crate) fn withhold_all(caller: &Thread) {
-    caller.service.for_each_thread(|t| {
-        t.inner.lock().lease.withhold(t.ctl());
-    });
-}
-
-/// `membarrier(2)` interrupts the CPUs that run this address space, and misses those that run its
-/// receivers for a caller. So these are interrupted first.
-fn before_barrier(caller: &Thread) {
-    withhold_all(caller);
-    caller
-        .service
-        .visit_holders(|w| task::sync_cpus(&w.holder.mm));
-}
-
-/// System call entry of a registered thread, before anything else looks at it. False: the call
-/// is skipped, its result is in the registers. May sleep.
+/// System call entry of a task of a service, registered or not, before anything else looks at it.
+/// False: the call is skipped, its result is in the registers. May sleep.
+///
+/// `execve` of a service's image sets the bit that leads here, and whoever is made by a task that
+/// has it has it, too: so do all who share the address space, threads or not.
 ///
 /// # Safety
 ///
@@ -128,7 +47,33 @@ fn before_barrier(caller: &Thread) {
 unsafe extern "C" fn __rpal_syscall_enter(regs: *mut bindings::pt_regs) -> bool {
     // SAFETY: by the contract.
     let mut regs = unsafe { Regs::from_raw(regs) };
-    Thread::with_current(|caller| enter(caller, &mut regs)).unwrap_or(true)
+    Thread::with_current(|caller| enter(caller, &mut regs))
+        .unwrap_or_else(|| enter_unregistered(&mut regs))
+}
+
+fn enter_unregistered(regs: &mut Regs) -> bool {
+    if !Service::is_current() {
+        // A forked child, or what a child has executed.
+        task::hook_syscalls(false);
+        return true;
+    }
+    match meaning(regs) {
+        Meaning::Refused | Meaning::SharesBlock | Meaning::None => true,
+        m => Service::current().map_or(true, |service| announce(&service, m, regs)),
+    }
+}
+
+/// Does what has to be done before a call that receivers have to know of, and sees to what has to
+/// be done behind it. False: the call is skipped.
+fn announce(service: &Arc<Service>, meaning: Meaning, regs: &mut Regs) -> bool {
+    if meaning == Meaning::Barrier {
+        change::before_barrier(service);
+    }
+    let done = change::withhold_after(service);
+    if let Err(e) = done {
+        regs.set_ax(i64::from(e.to_errno()) as u64);
+    }
+    done.is_ok()
 }
 
 fn enter(caller: &Thread, regs: &mut Regs) -> bool {
@@ -139,17 +84,16 @@ fn enter(caller: &Thread, regs: &mut Regs) -> bool {
         }
         let meaning = meaning(regs);
         match meaning {
-            Meaning::Refused => {
+            Meaning::Refused | Meaning::Unlendable => {
                 regs.set_ax(i64::from(EBUSY.to_errno()) as u64);
                 return false;
             }
-            Meaning::Barrier => before_barrier(caller),
-            Meaning::Identity | Meaning::SharesBlock | Meaning::None => {}
-        }
-        if matches!(meaning, Meaning::Barrier | Meaning::Identity) {
-            // Once it has had its effect: a receiver parks before that, or sees it.
-            caller.changed.store(1, Relaxed);
-            task::kick(&caller.task);
+            Meaning::Barrier | Meaning::Identity => {
+                if !announce(&caller.service, meaning, regs) {
+                    return false;
+                }
+            }
+            Meaning::SharesBlock | Meaning::None => {}
         }
         // Until the next call of the thread, since it is the child's end that ends it.
         let away = meaning == Meaning::SharesBlock;

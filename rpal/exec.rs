@@ -176,6 +176,8 @@ unsafe extern "C" fn __rpal_exec(bprm: *mut bindings::linux_binprm) -> kernel::f
             };
         }
         set_armed(0);
+        // For all that the new image will make, until they execute something else.
+        task::hook_syscalls(true);
     }
     // A thread of the old image is no thread of the new one.
     thread::leave();

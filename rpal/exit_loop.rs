@@ -8,7 +8,6 @@ use crate::{
         self,
         Regs, //
     },
-    entry::withhold_all,
     fault::{
         self,
         Trap,
@@ -52,10 +51,6 @@ unsafe extern "C" fn __rpal_exit_to_user(regs: *mut bindings::pt_regs, work: usi
     Thread::with_current(|caller| {
         let latched = fault::unlatch();
         let trap = caller.trap.take();
-        if caller.changed.load(Relaxed) != 0 {
-            caller.changed.store(0, Relaxed);
-            withhold_all(caller);
-        }
         if arch::fsbase() == caller.fsbase {
             resolve(caller, &mut regs);
             return work;

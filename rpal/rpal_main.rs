@@ -18,6 +18,7 @@ use kernel::{
 
 mod arch;
 mod call;
+mod change;
 mod ctl;
 mod deadline;
 mod descriptor;
@@ -33,6 +34,7 @@ mod lease;
 mod lease_outcome;
 mod lease_word;
 mod listing;
+mod meaning;
 mod notifier;
 mod placement;
 mod registry;

@@ -118,23 +118,32 @@ impl Service {
         )
     }
 
+    fn current_raw() -> *mut Service {
+        // SAFETY: `current->mm` does not change under the current task.
+        unsafe {
+            let mm = (*Task::current_raw()).mm;
+            if mm.is_null() {
+                return core::ptr::null_mut();
+            }
+            (*mm).__bindgen_anon_1.context.rpal.service.cast()
+        }
+    }
+
+    /// Does the current task live in a service?
+    pub(crate) fn is_current() -> bool {
+        !Self::current_raw().is_null()
+    }
+
     /// The service that the current task lives in.
     ///
     /// `ENXIO`: it lives in none.
     pub(crate) fn current() -> Result<Arc<Service>> {
-        // SAFETY: `current->mm` does not change under the current task, and while it has a user
-        // the pointer is either NULL or an `Arc` that the mm owns.
-        unsafe {
-            let mm = (*Task::current_raw()).mm;
-            if mm.is_null() {
-                return Err(ENXIO);
-            }
-            let ptr = (*mm).__bindgen_anon_1.context.rpal.service;
-            if ptr.is_null() {
-                return Err(ENXIO);
-            }
-            Ok(ArcBorrow::from_raw(ptr.cast::<Service>()).into())
+        let ptr = Self::current_raw();
+        if ptr.is_null() {
+            return Err(ENXIO);
         }
+        // SAFETY: while the current address space has a user, it owns an `Arc`.
+        Ok(unsafe { ArcBorrow::from_raw(ptr) }.into())
     }
 
     /// Has the address space gone?

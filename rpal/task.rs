@@ -105,7 +105,8 @@ pub(crate) fn sync_cpus(mm: &Mm) {
     }
 }
 
-/// Sets or clears the bit that brings all system calls of the current task to our hook.
+/// Sets or clears the bit that brings all system calls of the current task to our hook. Tasks that
+/// it makes have it as well.
 pub(crate) fn hook_syscalls(on: bool) {
     // SAFETY: the bit is the current task's own.
     unsafe {

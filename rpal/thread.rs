@@ -91,8 +91,6 @@ pub(crate) struct Thread {
     /// received, this allows that caller's memory too.
     pkru: Atomic<u32>,
     next_ticket: Atomic<u64>,
-    /// A system call under way may change what the service's receivers look at when they park.
-    pub(crate) changed: Atomic<u32>,
     /// A trap that a borrowed context met, until it is handed over.
     pub(crate) trap: TrapNote,
     /// The receiver's lock; see `rpal/registry.rs` for the order.
@@ -263,8 +261,8 @@ impl Thread {
 /// `EINVAL`: unknown flags, `reserved` is not zero, the FS base is 0 or outside the slot, or the
 /// GS base is not 0; `ENXIO`: no service; `EEXIST`: registered already; `ENOENT`: not registered;
 /// `ENOSPC`: too many threads; `EBUSY`: the FS base is a registered thread's, or the thread is
-/// traced; `EOPNOTSUPP`: it has a shadow stack or user dispatch, its process may use AMX tiles, or
-/// its class is SCHED_IDLE or SCHED_DEADLINE; `EFAULT`, and the errors of [`uapi::read`].
+/// traced; `EOPNOTSUPP`: it has a shadow stack, user dispatch or I/O ports, its process may use AMX
+/// tiles, or its class is SCHED_IDLE or SCHED_DEADLINE; `EFAULT`, and the errors of [`uapi::read`].
 pub(crate) fn control(addr: usize, size: usize) -> Result {
     const UNREGISTER: u64 = bindings::RPAL_THREAD_UNREGISTER as u64;
     const WATCH: u64 = bindings::RPAL_THREAD_WATCH as u64;
@@ -322,7 +320,6 @@ fn register(service: &Arc<Service>) -> Result<Arc<Thread>> {
                     base_pkru: pkru,
                     pkru: Atomic::new(pkru),
                     next_ticket: Atomic::new(1),
-                    changed: Atomic::new(0),
                     trap: TrapNote::new(),
                     inner <- new_spinlock!(
                         Inner {
@@ -350,7 +347,6 @@ fn register(service: &Arc<Service>) -> Result<Arc<Thread>> {
     thread.ctl().init(thread.owner, fsbase, pkru);
     // SAFETY: the field is the current task's own, and NULL.
     unsafe { (*Task::current_raw()).rpal.thread = Arc::into_raw(thread.clone()).cast_mut().cast() };
-    task::hook_syscalls(true);
     Ok(thread)
 }
 
@@ -371,7 +367,6 @@ pub(crate) fn leave() {
     thread.ctl().set_away(true);
     // The timer's reference to the thread goes with it.
     drop(thread.swap_watch(None));
-    task::hook_syscalls(false);
     thread.service.remove_thread(thread.owner.index());
     // SAFETY: the field is the current task's own; the reference was made by `register`.
     unsafe {

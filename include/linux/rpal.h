@@ -68,11 +68,14 @@ static inline bool rpal_borrowed(void)
 	return unlikely(current->rpal.thread) && __rpal_borrowed();
 }
 
-/* A copied task is not registered, whatever its parent is. */
+/*
+ * A copied task is not registered, whatever its parent is. The syscall-work bit
+ * stays: if the two share the address space, the hook has to see the child's
+ * calls as well, and if they do not, it takes the bit away.
+ */
 static inline void rpal_task_dup(struct task_struct *tsk)
 {
 	tsk->rpal = (struct rpal_task){};
-	clear_task_syscall_work(tsk, SYSCALL_RPAL);
 }
 
 /* The point of no return of execve is next; an error still leaves the caller whole. */

@@ -238,18 +238,30 @@ __rust_helper bool rust_helper_rpal_cred_same_more(const struct cred *a, const s
 	return !memcmp(&pa, &pb, sizeof(pa));
 }
 
+/* May the process use state that the gate does not switch: AMX tiles? */
+static inline bool rpal_may_use_tiles(void)
+{
+	return READ_ONCE(x86_task_fpu(current->group_leader)->perm.__state_perm) &
+	       XFEATURE_MASK_XTILE_DATA;
+}
+
 /*
- * Does current run under something that belongs to its task and that code which
- * another task runs for it would escape: a debugger, stepping, disabled RDTSC or
- * CPUID, speculation controls, or a promise of membarrier(2), whose interrupts
- * go to CPUs that run this very address space?
+ * Does current run under something that belongs to its task or address space,
+ * and that code which another task runs for it would escape or miss: a debugger,
+ * stepping, disabled RDTSC or CPUID, speculation controls, AMX tiles, an LDT, or
+ * a promise of membarrier(2), whose interrupts go to CPUs that run this very
+ * address space?
  */
 __rust_helper bool rust_helper_rpal_is_confined(void)
 {
 	const unsigned long flags = _TIF_WORK_CTXSW | _TIF_SINGLESTEP;
 
-	if (current->ptrace || read_thread_flags() & flags)
+	if (current->ptrace || read_thread_flags() & flags || rpal_may_use_tiles())
 		return true;
+#ifdef CONFIG_MODIFY_LDT_SYSCALL
+	if (READ_ONCE(current->mm->context.ldt))
+		return true;
+#endif
 #ifdef CONFIG_MEMBARRIER
 	return atomic_read(&current->mm->membarrier_state);
 #else
@@ -262,17 +274,17 @@ __rust_helper bool rust_helper_rpal_is_stepped(void)
 	return test_thread_flag(TIF_SINGLESTEP);
 }
 
-/* What the gate does not switch: user dispatch, user shadow stacks, AMX tiles. */
+/* What the gate does not switch: user dispatch, I/O ports, user shadow stacks, AMX tiles. */
 __rust_helper bool rust_helper_rpal_has_unswitched_state(void)
 {
-	if (test_task_syscall_work(current, SYSCALL_USER_DISPATCH))
+	if (test_task_syscall_work(current, SYSCALL_USER_DISPATCH) ||
+	    test_thread_flag(TIF_IO_BITMAP))
 		return true;
 #ifdef CONFIG_X86_USER_SHADOW_STACK
 	if (current->thread.features)
 		return true;
 #endif
-	return READ_ONCE(x86_task_fpu(current->group_leader)->perm.__state_perm) &
-	       XFEATURE_MASK_XTILE_DATA;
+	return rpal_may_use_tiles();
 }
 
 /* The PASID of the FPU state that current had is not in the one that it has got. */

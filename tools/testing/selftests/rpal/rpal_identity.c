@@ -5,9 +5,11 @@
  * still served; what is gone is the way without the kernel, or the window.
  *
  * To see these fail: lend whatever parks (receiver_*, membarrier: no park is
- * withheld); do not look at a caller's credentials (caller_*: calls go on); let
- * the child of vfork() pass (vfork_child).
+ * withheld); let unregistered threads do what they want (other_*); do not look
+ * at a caller's credentials (caller_*: calls go on); let the child of vfork()
+ * pass (vfork_child).
  */
+#include <asm/ldt.h>
 #include <grp.h>
 #include <linux/membarrier.h>
 #include <pthread.h>
@@ -30,6 +32,15 @@ static bool withheld(struct rpal_proc *p)
 	return low & RPAL_WORD_EVENT;
 }
 
+static long make_ldt(void)
+{
+	struct user_desc desc = {
+		.limit = 1, .limit_in_pages = 1, .seg_32bit = 1,
+	};
+
+	return rpal_err(syscall(__NR_modify_ldt, 1, &desc, sizeof(desc)));
+}
+
 static long change(unsigned long how, unsigned long a2, unsigned long a3,
 		   unsigned long a4)
 {
@@ -47,9 +58,13 @@ static long change(unsigned long how, unsigned long a2, unsigned long a3,
 		return prctl(PR_SET_DUMPABLE, 0);
 	case 4:
 		return prctl(PR_SET_TSC, PR_TSC_SIGSEGV);
-	default:
+	case 5:
 		return syscall(__NR_membarrier,
 			       MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
+	case 6:
+		return rpal_filter(__NR_acct, EACCES);
+	default:
+		return make_ldt();
 	}
 }
 
@@ -116,6 +131,81 @@ RPAL_TEST(membarrier_elsewhere)
 	CHECK(withheld(&peer));
 	CHECK_EQ(3, rpal_call(&peer, do_add, 1, 2, 0));
 	CHECK(withheld(&peer));
+}
+
+/*
+ * By a thread that is not registered, and of which a registration shows
+ * nothing. The receiver is parked and makes no system call of its own: nothing
+ * but the change can have withheld it.
+ */
+static void other_becomes(rpal_fn how, unsigned long a0)
+{
+	long before;
+
+	rpal_partner(&peer);
+	CHECK_EQ(3, rpal_call(&peer, do_add, 1, 2, 0));
+	CHECK(!withheld(&peer));
+	/* A call that changes nothing changes nothing. */
+	before = rpal_run(&peer, do_getpid, 0, 0, 0, 0);
+	CHECK_EQ(peer.pid, before);
+	CHECK(!withheld(&peer));
+	CHECK_EQ(0, rpal_run(&peer, how, a0, 0, 0, 0));
+	CHECK(withheld(&peer));
+	CHECK_EQ(3, rpal_call(&peer, do_add, 1, 2, 0));
+	CHECK(withheld(&peer));
+	CHECK_EQ(peer.pid, rpal_call(&peer, do_getpid, 0, 0, 0));
+}
+
+/* It is not dumpable any more either, and that all threads have in common. */
+RPAL_TEST(other_of_another_group)
+{
+	other_becomes(change, 1);
+}
+
+RPAL_TEST(other_not_dumpable)
+{
+	other_becomes(change, 3);
+}
+
+RPAL_TEST(other_registers_for_membarrier)
+{
+	other_becomes(change, 5);
+}
+
+RPAL_TEST(other_filters_all)
+{
+	rpal_need_filters();
+	other_becomes(change, 6);
+}
+
+RPAL_TEST(other_makes_ldt)
+{
+	/* Reads it; there is none. */
+	if (syscall(__NR_modify_ldt, 0, NULL, 0))
+		rpal_skip("no modify_ldt() in this kernel");
+	other_becomes(change, 7);
+}
+
+/* By one that is no thread of the service, and has its memory. */
+static long child_changes(unsigned long how, unsigned long a1, unsigned long a2,
+			  unsigned long a3)
+{
+	static long result;
+	int status;
+	pid_t pid;
+
+	pid = vfork();
+	if (!pid) {
+		WRITE_ONCE(result, change(how, 0, 0, 0));
+		_exit(0);
+	}
+	CHECK(waitpid(pid, &status, 0) == pid && !status);
+	return READ_ONCE(result);
+}
+
+RPAL_TEST(other_process_registers)
+{
+	other_becomes(child_changes, 5);
 }
 
 /* A caller is found out when a context comes back, and can't call on. */

@@ -3,7 +3,7 @@
  * rpal_thread(2): which threads can register, and what they can't do then.
  *
  * To see these fail: take the check out that gives the number, or a system
- * call out of is_refused() in rpal/handover.rs.
+ * call out of meaning() in rpal/meaning.rs.
  *
  * Not seen here: EFAULT for an rseq area that can't be written, since whoever
  * has one is killed by the first switch to another task; and what needs a CPU
@@ -12,6 +12,7 @@
 #include <asm/prctl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/io.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -165,6 +166,11 @@ RPAL_TEST(unfit)
 		CHECK_EQ(-EOPNOTSUPP, rpal_thread(0, NULL));
 		CHECK_EQ(0, dispatch(PR_SYS_DISPATCH_OFF, NULL));
 	}
+	/* Nor that, and it is root's alone. */
+	if (!ioperm(0x80, 1, 1)) {
+		CHECK_EQ(-EOPNOTSUPP, rpal_thread(0, NULL));
+		CHECK(!ioperm(0x80, 1, 0));
+	}
 	CHECK(!sched_setscheduler(0, SCHED_IDLE, &zero));
 	CHECK_EQ(-EOPNOTSUPP, rpal_thread(0, NULL));
 	CHECK(!sched_setscheduler(0, SCHED_BATCH, &zero));
@@ -190,6 +196,8 @@ RPAL_TEST(settled)
 		{ __NR_modify_ldt, 0, (unsigned long)area, sizeof(area) },
 		{ __NR_prctl, PR_SET_SYSCALL_USER_DISPATCH,
 		  PR_SYS_DISPATCH_OFF },
+		{ __NR_ioperm, 0, 1, 1 },
+		{ __NR_iopl, 3 },
 	};
 	size_t i;
 	long ret;
@@ -225,6 +233,8 @@ RPAL_TEST(settled_32)
 	static const struct {
 		unsigned long nr, bx;
 	} table[] = {
+		{ 101, 0 },			/* ioperm */
+		{ 110, 3 },			/* iopl */
 		{ 123, 0 },			/* modify_ldt */
 		{ 172, PR_SET_SYSCALL_USER_DISPATCH },	/* prctl */
 		{ 243, 0 },			/* set_thread_area */
