@@ -47,8 +47,12 @@ use kernel::{
 unsafe extern "C" fn __rpal_syscall_enter(regs: *mut bindings::pt_regs) -> bool {
     // SAFETY: by the contract.
     let mut regs = unsafe { Regs::from_raw(regs) };
-    Thread::with_current(|caller| enter(caller, &mut regs))
-        .unwrap_or_else(|| enter_unregistered(&mut regs))
+    Thread::with_current(|caller| {
+        let made = enter(caller, &mut regs);
+        task::skip_syscall_exit(!made);
+        made
+    })
+    .unwrap_or_else(|| enter_unregistered(&mut regs))
 }
 
 fn enter_unregistered(regs: &mut Regs) -> bool {

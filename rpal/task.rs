@@ -118,6 +118,13 @@ pub(crate) fn hook_syscalls(on: bool) {
     }
 }
 
+/// Has the exit of the current system call skipped, too, by tracers and audit, or not.
+pub(crate) fn skip_syscall_exit(skip: bool) {
+    // SAFETY: the field is the current task's own, and registered threads have no user dispatch,
+    // whose it is otherwise.
+    unsafe { bindings::rpal_skip_syscall_exit(skip) }
+}
+
 /// Takes a uprobe's work back: the task that meets the probe will raise it again.
 pub(crate) fn clear_uprobe() {
     // SAFETY: the flag is the current task's own.

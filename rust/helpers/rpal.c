@@ -181,6 +181,14 @@ __rust_helper void rust_helper_rpal_clear_syscall_work(void)
 	clear_task_syscall_work(current, SYSCALL_RPAL);
 }
 
+/* Of a system call whose entry nobody has seen, nobody shall see the exit. */
+__rust_helper void rust_helper_rpal_skip_syscall_exit(bool skip)
+{
+#ifdef CONFIG_SYSCALL_USER_DISPATCH
+	current->syscall_dispatch.on_dispatch = skip;
+#endif
+}
+
 __rust_helper void rust_helper_rpal_clear_uprobe(void)
 {
 	clear_thread_flag(TIF_UPROBE);

@@ -4,10 +4,12 @@
  * never a context that the tracee borrowed, and whole system calls only.
  *
  * To see these fail: return false from the system call hook after a hand-over
- * (syscall_stops: exits without entries); stop a task before its borrowed
+ * (syscall_stops: exits without entries); leave on_dispatch alone
+ * (skipped_syscalls: the same); stop a task before its borrowed
  * context is handed over (interrupts: registers of the peer); leave out the
  * slow path (single_steps: no call ever ends).
  */
+#include <asm/prctl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/ptrace.h>
@@ -193,6 +195,59 @@ RPAL_PLAIN_TEST(syscall_stops)
 	/* The marks, and one for each call that is handed over. */
 	EXPECT_LE(302, pairs);
 	finish(300);
+}
+
+static long int80_getpid(unsigned long a1, unsigned long a2, unsigned long a3,
+			 unsigned long a4)
+{
+	long ret;
+
+	asm volatile("int $0x80"
+		     : "=a" (ret)
+		     : "a" (20)	/* getpid, of the 32-bit table */
+		     : "memory", "r8", "r9", "r10", "r11");
+	return ret;
+}
+
+/* System calls that are not made, in their own way, and a whole one each. */
+static long skipped_calls(unsigned long nr, unsigned long fn, unsigned long a2,
+			  unsigned long a3)
+{
+	unsigned long i;
+
+	mark(MARK_BEGIN);
+	for (i = 0; i < nr; i++) {
+		CHECK_EQ(-EBUSY, rpal_syscall(__NR_arch_prctl, ARCH_SET_GS, 0,
+					      0, 0, 0, 0));
+		mark(MARK_BEGIN);
+		if (fn)
+			CHECK_EQ(target.peer,
+				 rpal_gate((void *)target.ctl, fn, 0, 0, 0));
+	}
+	mark(MARK_END);
+	return nr;
+}
+
+/* What was not seen to begin is not seen to end. */
+RPAL_PLAIN_TEST(skipped_syscalls)
+{
+	unsigned long pairs = 0, fn = 0;
+	struct rpal_fault f;
+	long ret;
+
+	setup();
+	if (rpal_try(&f, int80_getpid, 0, 0, 0, 0) == getpid() && !f.sig)
+		fn = rpal_there(&r, int80_getpid);
+	seize(c.pid);
+	interrupt(c.pid);
+	wait_stop(c.pid);
+	rpal_post(&c, skipped_calls, 50, fn, 0, 0);
+	follow_syscalls(&c, &pairs);
+	EXPECT_LE(52, pairs);
+	EXPECT_TRUE(rpal_result(&c, &ret));
+	EXPECT_EQ(50, ret);
+	rpal_end(&c);
+	rpal_end(&r);
 }
 
 /* Attached and detached in the middle of calls, and looked at. */
