@@ -137,6 +137,7 @@ impl Regs {
             bindings::rpal_regs_set_flat(p);
             bindings::prevent_single_step_upon_eretu(p);
             bindings::rpal_no_restart();
+            bindings::rpal_note_interrupted();
         }
     }
 }

@@ -199,6 +199,17 @@ __rust_helper void rust_helper_rpal_no_restart(void)
 	current->restart_block.fn = do_no_restart_syscall;
 }
 
+/*
+ * The user registers are those of an interrupted context, as if current had
+ * come by an interrupt: the fixup of the vDSO's robust unlock has to look.
+ */
+__rust_helper void rust_helper_rpal_note_interrupted(void)
+{
+#ifdef CONFIG_RSEQ
+	current->rseq.event.user_irq = true;
+#endif
+}
+
 __rust_helper const struct cpumask *rust_helper_mm_cpumask(struct mm_struct *mm)
 {
 	return mm_cpumask(mm);
