@@ -65,8 +65,15 @@ lock() {
 	flock "$LOCK_FD"
 }
 # Each flavour has a tree, so that a long build of one does not hold up changes
-# to another; all are compiled at build/linux, where `enter` shows them.
-tree_of() { if [[ $1 == release ]]; then echo "$SRC"; else echo "$SRC-$1"; fi; }
+# to another; all are compiled at build/linux, where `enter` shows them. Stock
+# is the source as published, and nobody changes it.
+tree_of() {
+	case $1 in
+	release) echo "$SRC" ;;
+	stock) echo "$PRISTINE" ;;
+	*) echo "$SRC-$1" ;;
+	esac
+}
 # Held while something compiles a tree: overlay.py waits for it.
 lock_tree() { exec {TREE_FD}>>"$1.lock"; flock -s "$TREE_FD"; }
 unlock() { exec {LOCK_FD}>&-; }

@@ -18,14 +18,15 @@ release | lint | mutant) frags=(common release) ;;
 debug) frags=(common debug) ;;
 kcsan) frags=(common kcsan) ;;
 noflush) frags=(common release noflush) ;;
-*) die "no kernel flavour $flavour: release, debug, kcsan, noflush, mutant or lint" ;;
+stock) frags=(common release stock) ;;
+*) die "no kernel flavour $flavour: release, debug, kcsan, noflush, stock, mutant or lint" ;;
 esac
 frags=("${frags[@]/#/$dir/}")
 frags=("${frags[@]/%/.config}")
 
 mkdir -p "$obj"
 asked=$(cat "${frags[@]}" | sha256sum)
-kconfigs=$(cd "$(tree_of "$flavour")" && find rpal -name 'Kconfig*' -exec cat {} + 2>/dev/null | cat - Kconfig* arch/x86/Kconfig 2>/dev/null | sha256sum)
+kconfigs=$(cd "$(tree_of "$flavour")" && { find rpal -name 'Kconfig*' -exec cat {} + 2>/dev/null || true; } | cat - Kconfig* arch/x86/Kconfig 2>/dev/null | sha256sum)
 
 kconf() {
 	"$HERE/enter" make -s -C "$SRC" O="$obj" "LLVM=-$LLVM_MAJOR" "$@" >"$BUILD/log/config-$flavour.log" 2>&1 ||

@@ -47,4 +47,4 @@ unlock
 # What is built from this repository alone needs no kernel source.
 [[ ${1:-} == tools ]] && exit
 "$HERE/source.sh"
-"$HERE/overlay.sh" "${1:-release}"
+[[ ${1:-} == stock ]] || "$HERE/overlay.sh" "${1:-release}"
