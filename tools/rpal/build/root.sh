@@ -39,6 +39,8 @@ check_unshare() {
 
 drop_root() {
 	[[ -e $1 ]] || return 0
+	# What is mounted there is shared with somebody, and was made elsewhere.
+	! mountpoint -q "$1" || die "$1 is a mount point: it is not removed, and a root is not made in its place"
 	if ((EUID == 0)); then
 		rm -rf --one-file-system "$1"
 	else
