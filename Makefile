@@ -26,7 +26,7 @@ FLAVOUR ?= release
 PHONY := all
 all: bzImage
 
-PHONY += setup demo test stress fuzz lives bench kselftest mutants userspace boot run debug check-off lint clean distclean help rustfmt rustfmtcheck
+PHONY += setup demo test stress fuzz lives bench kselftest upstream mutants userspace boot run debug check-off lint clean distclean help rustfmt rustfmtcheck
 
 setup: ;@$(B)/setup.sh
 demo bench: ;@$(B)/demo.sh $@
@@ -36,6 +36,7 @@ fuzz: ;@$(B)/endure.sh $@ $(FUZZ)
 lives: ;@$(B)/endure.sh $@ $(FLAVOUR)
 kselftest: ;@$(B)/test.sh kselftest
 mutants: ;@$(B)/mutants.sh
+upstream: ;@$(B)/upstream.sh
 userspace: ;@$(B)/user.sh
 debug: ;@$(B)/kmake.sh debug bzImage
 check-off: ;@$(B)/check-off.sh
