@@ -55,7 +55,8 @@ SYM_DATA_START(rpal_gate_page)
  * long gate_call(peer, self, a0, a1, a2, a3): rdi, rsi, rdx, rcx, r8, r9
  *
  * Frame, from the top: return address, rbp, rbx, r12-r15, MXCSR and x87
- * control word, own block, the saved_sp that this call replaces.
+ * control word. From region A to the release, saved_sp says where it lies: no
+ * handler, and so no other call of this thread, ever runs in between.
  */
 SYM_INNER_LABEL(rpal_gate_call, SYM_L_GLOBAL)
 	pushq	%rbp
@@ -67,8 +68,6 @@ SYM_INNER_LABEL(rpal_gate_call, SYM_L_GLOBAL)
 	pushq	$0
 	stmxcsr	(%rsp)
 	fnstcw	4(%rsp)
-	pushq	%rsi
-	pushq	CTL_SAVED_SP(%rsi)
 	movq	%rdi, %rbx
 	movq	%rsi, %rbp
 	movq	%rdx, %r12
@@ -102,7 +101,7 @@ SYM_INNER_LABEL(rpal_gate_g0_start, SYM_L_GLOBAL)
 	wrfsbase %rdx
 
 SYM_INNER_LABEL(rpal_gate_g1_start, SYM_L_GLOBAL)
-	movq	(16)(%rsp), %r11		/* caller's MXCSR and control word */
+	movq	(%rsp), %r11			/* caller's MXCSR and control word */
 	movq	CTL_ENTRY_SP(%rbx), %rsp
 	movl	CTL_PKRU(%rbx), %eax
 	andl	CTL_PKRU(%rbp), %eax
@@ -163,9 +162,6 @@ SYM_INNER_LABEL(rpal_gate_wrpkru_out, SYM_L_GLOBAL)
 
 /* Result in r8, stack at saved_sp. */
 SYM_INNER_LABEL(rpal_gate_done, SYM_L_GLOBAL)
-	popq	%rdx
-	popq	%rbp
-	movq	%rdx, CTL_SAVED_SP(%rbp)
 	stmxcsr	-8(%rsp)
 	fnstcw	-4(%rsp)
 	movl	-8(%rsp), %eax

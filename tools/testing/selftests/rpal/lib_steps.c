@@ -49,8 +49,8 @@ static const struct landmark {
 	/* mov (%rsp), %rbx */
 	[AT_G2] = { 4, { 0x48, 0x8b, 0x1c, 0x24 } },
 	[AT_G3] = { 5, { 0xf3, 0x48, 0x0f, 0xae, 0xd2 }, .behind = true },
-	/* pop %rdx; pop %rbp */
-	[AT_DONE] = { 2, { 0x5a, 0x5d } },
+	/* stmxcsr -8(%rsp) */
+	[AT_DONE] = { 5, { 0x0f, 0xae, 0x5c, 0x24, 0xf8 } },
 	/* ldmxcsr (%rsp) */
 	[AT_MODES] = { 4, { 0x0f, 0xae, 0x14, 0x24 } },
 	[AT_NESTED] = { .nr = __NR_rpal_release },

@@ -7,8 +7,9 @@
  * To see these fail: build the frame without looking for a borrowed context
  * (handler_context: a mixed one); resolve a region of the gate wrongly (storm
  * in its variants); make the kick a TWA_SIGNAL (no_eintr); do not let WANTED
- * reach the borrower (receiver_lent: it hangs); do not chain saved_sp
- * (calls_from_handler); keep the claim that a longjmp leaves (longjmp_out).
+ * reach the borrower (receiver_lent: it hangs); let a handler run before the
+ * hand-over (calls_from_handler); keep the claim that a longjmp leaves
+ * (longjmp_out).
  */
 #include <pthread.h>
 #include <setjmp.h>
