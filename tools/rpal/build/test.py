@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Runs every test: on the host, and in the guest over the matrix of kernels and machines.
 
-test.py [--kselftest]: with it, only the selftests in one guest, as TAP on the terminal.
+test.py --kselftest: only the selftests in one guest, as TAP on the terminal.
+test.py --flavours: only the names of the kernels that are needed.
 Closes with one line, "N passed, N failed, N skipped", and leaves build/results/test.json.
 """
 
@@ -264,5 +265,7 @@ def kselftest():
 if __name__ == "__main__":
     if "--kselftest" in sys.argv:
         kselftest()
+    elif "--flavours" in sys.argv:
+        print(*sorted({cell.flavour for cell in matrix()}, reverse=True))
     else:
         main()

@@ -16,9 +16,7 @@ begin=$SECONDS
 need_space 4
 # Results of an earlier run are no answer to this one.
 rm -rf "$BUILD/results/test.json" "$BUILD/results/cells"
-flavours=(release noflush debug)
-for flavour in "${flavours[@]}"; do
-	[[ -z ${RPAL_CELLS:-} || $flavour =~ ${RPAL_CELLS%%-*} ]] || continue
+for flavour in $("$HERE/enter" python3 "$HERE/test.py" --flavours); do
 	kernel "$flavour"
 done
 "$HERE/user.sh"
