@@ -2,6 +2,7 @@
 /* A worker of rpal_lives: starts lives, meets each, and sees its end. */
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -10,6 +11,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "rpal_lib.h"
 #include "rpal_image.h"
@@ -35,13 +37,37 @@ static struct lives_progress *progress;
 static unsigned long seed;
 static struct life_orders *orders;
 static int image, ready, peer;
-static bool moves;		/* from CPU to CPU */
+static unsigned long manner;	/* LIVES_* */
 
 static struct {
 	int fd;
 	struct rpal_ctl *ctl;
 	unsigned long nonce;
 } told;
+
+/* Whom the killer is to kill, and when. */
+static struct {
+	int event;
+	pid_t pid;
+	unsigned long after_ns;
+} victim;
+
+/* While the worker's main thread executes what its victim has lent. */
+static void *killer(void *arg)
+{
+	struct timespec ts;
+	unsigned long n;
+
+	for (;;) {
+		CHECK(read(victim.event, &n, sizeof(n)) == sizeof(n));
+		ts.tv_sec = 0;
+		ts.tv_nsec = victim.after_ns;
+		nanosleep(&ts, NULL);
+		/* Who is not dead yet is not reaped either. */
+		CHECK(!kill(victim.pid, SIGKILL));
+	}
+	return arg;
+}
 
 static long do_sum(unsigned long a, unsigned long b, unsigned long a2,
 		   unsigned long a3)
@@ -88,11 +114,14 @@ static void order(unsigned long nr)
 	unsigned int state = seed * 1000003 + nr;
 
 	orders->end = rand_r(&state) % NR_ENDS;
+	if (manner & LIVES_LENT && rand_r(&state) % 4)
+		orders->end = END_KILL_LENT;
 	orders->calls = rand_r(&state) % 4;
 	orders->nonce = rand_r(&state);
 	orders->timer_ns = 0;
-	if (orders->end == END_KILL_BORROWER || orders->end == END_KILL_LENT)
+	if (orders->end == END_KILL_BORROWER)
 		orders->timer_ns = 1 + rand_r(&state) % 4000000;
+	victim.after_ns = rand_r(&state) % 4000000;
 }
 
 static pid_t bear(unsigned long nr)
@@ -144,7 +173,8 @@ static void meet(pid_t pid, int pidfd)
 {
 	unsigned long i, end = orders->end, nonce = orders->nonce;
 	int fd = syscall(__NR_pidfd_getfd, pidfd, told.fd, 0);
-	bool alone = end == END_KILL_LENT || end == END_SEGV_TIMED_OUT;
+	const unsigned long turns = 20 * (nonce % 30000), one = 1;
+	bool alone = end == END_SEGV_TIMED_OUT;
 	long ret = fd < 0 ? -EOWNERDEAD : rpal_attach(fd, NULL);
 
 	if (ret) {
@@ -168,9 +198,11 @@ static void meet(pid_t pid, int pidfd)
 		kill(pid, SIGKILL);
 		break;
 	case END_KILL_LENT:
+		victim.pid = pid;
+		CHECK(write(victim.event, &one, sizeof(one)) == sizeof(one));
 		do {
-			ret = call(LIFE_SPIN, nonce % 30000, 0);
-		} while (ret == (long)life_sum(nonce % 30000, 0));
+			ret = call(LIFE_SPIN, turns, 0);
+		} while (ret == (long)life_sum(turns, 0));
 		CHECK_EQ(-EPIPE, ret);
 		break;
 	case END_SEGV_LENT:
@@ -248,7 +280,7 @@ static unsigned long live(unsigned long nr, unsigned long stride,
 			meet(pid, peer);
 			break;
 		}
-		if (nr + stride >= end) {
+		if (nr + stride >= end || READ_ONCE(progress->stop)) {
 			kill(pid, SIGKILL);
 			break;
 		}
@@ -269,12 +301,13 @@ long do_lives_work(unsigned long fd, unsigned long first, unsigned long stride,
 {
 	const struct rlimit none = { 0, 0 };
 	struct rpal_ctl *receiver;
+	pthread_t thread;
 	unsigned long nr;
 	int memory;
 
 	setrlimit(RLIMIT_CORE, &none);
 	/* With all that they start: switches cost less than idle CPUs. */
-	if (!moves)
+	if (!(manner & LIVES_MOVE))
 		rpal_pin(first);
 	progress = mmap(NULL, RPAL_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
 			0);
@@ -294,6 +327,9 @@ long do_lives_work(unsigned long fd, unsigned long first, unsigned long stride,
 	close(memory);
 	ready = eventfd(0, EFD_CLOEXEC);
 	CHECK(ready >= 0);
+	victim.event = eventfd(0, EFD_CLOEXEC);
+	CHECK(victim.event >= 0);
+	CHECK(!pthread_create(&thread, NULL, killer, NULL));
 	receiver = rpal_serve_here(NULL);
 	rpal_register();
 	orders->ctl = (unsigned long)receiver;
@@ -301,15 +337,15 @@ long do_lives_work(unsigned long fd, unsigned long first, unsigned long stride,
 	orders->spin = (unsigned long)do_spin;
 	orders->kill = (unsigned long)do_kill;
 	orders->ready = (unsigned long)do_ready;
-	for (nr = first; nr < end; )
+	for (nr = first; nr < end && !READ_ONCE(progress->stop); )
 		nr = live(nr, stride, end);
 	return 0;
 }
 
-long do_lives_prepare(unsigned long s, unsigned long m, unsigned long a2,
+long do_lives_prepare(unsigned long s, unsigned long how, unsigned long a2,
 		      unsigned long a3)
 {
 	seed = s;
-	moves = m;
+	manner = how;
 	return 0;
 }

@@ -6,13 +6,20 @@
  */
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 
 #include "rpal_stress.h"
 
+#define NICE	(-10)		/* trouble comes before work */
+#define NR_LIVES	2	/* workers of small services */
+
 static struct rpal_proc proc[MAX_SERVICES];
+static struct rpal_proc lives[NR_LIVES];
+static struct lives_progress *lived;
 static uint64_t rng;
 static int memory;
 
@@ -127,10 +134,15 @@ static void start(int i, bool learn)
 	}
 }
 
-/* What becomes of its calls from now on has a cause. */
+/* What becomes of its calls from now on has a cause; and it is to be quick. */
 static void announce_end(int i)
 {
+	int k;
+
 	add(&dir(i)->life);
+	for (k = 0; k < NR_THREADS; k++)
+		if (dir(i)->thread[k].tid)
+			setpriority(PRIO_PROCESS, dir(i)->thread[k].tid, NICE);
 }
 
 static void bear_again(int i)
@@ -174,7 +186,7 @@ static void exec_one(int i)
 
 static void detach_one(int i)
 {
-	int j, n = 1 + pick(&rng, 4);
+	int j, n = 1 + pick(&rng, 12);
 
 	while (n--) {
 		j = pick(&rng, sh->services);
@@ -237,6 +249,43 @@ static void make_trouble(void)
 	}
 }
 
+/*
+ * Deaths of these services cost too much to be many: beside them, short lives
+ * of small ones, which die while they are lent, or borrow.
+ */
+static void start_lives(void)
+{
+	int i, fd = memfd_create("rpal-lives", MFD_CLOEXEC);
+
+	CHECK(!ftruncate(fd, sizeof(*lived)));
+	lived = mmap(NULL, sizeof(*lived), PROT_READ | PROT_WRITE, MAP_SHARED,
+		     fd, 0);
+	CHECK((void *)lived != MAP_FAILED);
+	for (i = 0; i < NR_LIVES; i++) {
+		rpal_spawn_as(&lives[i], RPAL_UNPROTECTED);
+		rpal_run(&lives[i], do_lives_prepare, sh->seed,
+			 LIVES_MOVE | LIVES_LENT, 0, 0);
+		rpal_post(&lives[i], do_lives_work, rpal_give(&lives[i], fd), i,
+			  NR_LIVES, ~0UL);
+	}
+	close(fd);
+}
+
+static void end_lives(void)
+{
+	long ret;
+	int i;
+
+	WRITE_ONCE(lived->stop, true);
+	for (i = 0; i < NR_LIVES; i++) {
+		if (!rpal_result(&lives[i], &ret) || ret)
+			stress_bad(P_DIED, "a worker of small services is gone");
+		rpal_end(&lives[i]);
+	}
+	sh->count[C_lives] = lived->done;
+	sh->count[C_lives_lent] = lived->ended[END_KILL_LENT];
+}
+
 static bool is_bad(void)
 {
 	int i;
@@ -263,6 +312,7 @@ __noreturn void stress_direct(int fd)
 
 	memory = fd;
 	rng = sh->seed;
+	setpriority(PRIO_PROCESS, 0, NICE);
 	for (i = 0; i < sh->services; i++)
 		bear(i);
 	for (i = 0; i < sh->services; i++)
@@ -270,6 +320,7 @@ __noreturn void stress_direct(int fd)
 	/* The time of a slow machine does not go by in preparations. */
 	while (!READ_ONCE(sh->ready) && !is_bad())
 		usleep(1000);
+	start_lives();
 	end = seconds() + sh->seconds;
 	while (seconds() < end && !is_bad()) {
 		make_trouble();
@@ -281,6 +332,7 @@ __noreturn void stress_direct(int fd)
 			usleep(1000);
 	for (i = 0; i < sh->services; i++)
 		rpal_end(&proc[i]);
+	end_lives();
 	remove_cgroups();
 	WRITE_ONCE(sh->ended, 1);
 	_exit(0);

@@ -200,6 +200,19 @@ static void try_way(enum kind kind, unsigned int csr)
 	__builtin_ia32_ldmxcsr(0x1f80);
 }
 
+void stress_event_pick(void)
+{
+	unsigned int region = pick(&me->rng, NR_REGIONS + 2);
+
+	/* A region of few instructions is met as often as a large one. */
+	if (region < NR_REGIONS && sh->nr_in[region])
+		stress_event_set(sh->in[region][pick(&me->rng,
+						     sh->nr_in[region])], 1);
+	else if (sh->nr_ips)
+		stress_event_set(sh->ips[pick(&me->rng, sh->nr_ips)],
+				 1 + pick(&me->rng, 4));
+}
+
 static bool is_met(unsigned int ip, bool fast)
 {
 	stress_event_set(ip, 1);
@@ -210,6 +223,24 @@ static bool is_met(unsigned int ip, bool fast)
 	return READ_ONCE(sh->landed[ip]);
 }
 
+/* Nobody else is at it yet. */
+static void note_region(unsigned int ip, const struct stress_stats *before,
+			const struct stress_stats *after)
+{
+	static const char *const names[NR_REGIONS] = {
+		"abort_a", "abort_g0", "start_g1", "return_g2", "forward_g3",
+		"copy",
+	};
+	int i;
+
+	for (i = 0; i < NR_REGIONS; i++) {
+		if (stress_grown(before, after, names[i]) <= 0)
+			continue;
+		sh->in[i][sh->nr_in[i]++] = ip;
+		break;
+	}
+}
+
 /*
  * Where the gate's instructions begin: what a breakpoint is met at. Those of
  * calls that need the kernel are looked for in what the others leave blank,
@@ -217,6 +248,7 @@ static bool is_met(unsigned int ip, bool fast)
  */
 void stress_learn_gate(void)
 {
+	static struct stress_stats before, after;
 	unsigned int wait = rpal_me.gate_wait - rpal_me.gate_call;
 	unsigned int end = rpal_me.gate_copy - rpal_me.gate_call + 0x80;
 	static bool met[GATE_BYTES];
@@ -224,8 +256,13 @@ void stress_learn_gate(void)
 
 	if (me->event < 0 || end > GATE_BYTES)
 		return;
-	for (ip = 0; ip < end; ip++)
+	for (ip = 0; ip < end; ip++) {
+		stress_read_stats(&before);
 		met[ip] = is_met(ip, true);
+		stress_read_stats(&after);
+		if (met[ip])
+			note_region(ip, &before, &after);
+	}
 	for (ip = 0; ip < wait; ip++) {
 		if (!met[ip] && ip - last > 7)
 			met[ip] = is_met(ip, false);
@@ -239,10 +276,29 @@ void stress_learn_gate(void)
 
 /* ---- the pest ---- */
 
+/* A receiver whose context is lent now, if there is one before long. */
+static int somebody_lent(const struct stress_service_dir *own)
+{
+	const struct stress_thread_dir *r;
+	struct rpal_ctl *ctl;
+	int i;
+
+	for (i = 0; i < 200; i++) {
+		r = &own->thread[i % NR_LEVELS];
+		ctl = (struct rpal_ctl *)READ_ONCE(r->ctl);
+		if (ctl && READ_ONCE(ctl->word) & RPAL_WORD_LENT)
+			return r->tid;
+		if (i % NR_LEVELS == 0)
+			sched_yield();
+	}
+	return own->thread[0].tid;
+}
+
 static void signal_somebody(void)
 {
 	struct stress_service_dir *own = &sh->service[my_service];
-	int tid = own->thread[pick(&me->rng, NR_THREADS)].tid;
+	int tid = pick(&me->rng, 2) ? somebody_lent(own) :
+		  own->thread[pick(&me->rng, NR_THREADS)].tid;
 	int sig = pick(&me->rng, 2) ? SIGUSR1 : SIGUSR2;
 	int n = 1 + pick(&me->rng, 8);
 

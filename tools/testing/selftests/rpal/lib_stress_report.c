@@ -41,6 +41,8 @@ static const char *const names[NR_COUNTS] = {
 	[C_timeouts] = "timeouts",
 	[C_interrupted] = "interrupted",
 	[C_unregistered] = "unregistered",
+	[C_lives] = "lives",
+	[C_lives_lent] = "lives_lent",
 };
 
 void stress_read_stats(struct stress_stats *s)
@@ -66,8 +68,7 @@ static long value(const struct stress_stats *s, const char *name)
 	return -1;
 }
 
-/* How much a counter of the kernel's has grown; -1: there is none. */
-static long grown(const struct stress_stats *before,
+long stress_grown(const struct stress_stats *before,
 		  const struct stress_stats *after, const char *name)
 {
 	long now = value(after, name);
@@ -139,13 +140,13 @@ void stress_report(const struct stress_stats *before,
 		line(names[i], sh->count[i]);
 	for (i = 0; i < (size_t)after->nr; i++)
 		ksft_print_msg("count kernel_%s %ld\n", after->name[i],
-			       grown(before, after, after->name[i]));
+			       stress_grown(before, after, after->name[i]));
 	report_landings();
 	for (i = 0; i < ARRAY_SIZE(reached); i++)
-		line(reached[i].what, grown(before, after, reached[i].stat));
+		line(reached[i].what, stress_grown(before, after, reached[i].stat));
 	/* A release by the kernel may also be of a claim that never ran. */
 	for (k = 0; k < 2; k++) {
-		long n = grown(before, after, k ? "release_native" : "stale");
+		long n = stress_grown(before, after, k ? "release_native" : "stale");
 
 		released -= n < 0 ? 0 : n;
 	}

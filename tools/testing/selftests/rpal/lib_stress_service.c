@@ -2,6 +2,7 @@
 /* The threads of one of rpal_stress's services. */
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "rpal_stress.h"
@@ -98,6 +99,8 @@ static void start(struct stress_thread *t)
 	enter();
 	CHECK(!pthread_mutex_unlock(&without));
 	__atomic_store_n(&dir()->tid, t->tid, __ATOMIC_RELEASE);
+	/* What the director asks for comes first, and nothing else. */
+	setpriority(PRIO_PROCESS, 0, 0);
 }
 
 static void *receiver(void *arg)
@@ -172,18 +175,17 @@ static void batch(void)
 		new_buffers();
 	if (!pick(&me->rng, 64))
 		leave_for_a_moment();
-	/* In the order of their addresses: the regions come first. */
-	if (sh->nr_ips && pick(&me->rng, 2))
-		stress_event_set(sh->ips[pick(&me->rng, pick(&me->rng, 3) ?
-					      (sh->nr_ips + 1) / 2 :
-					      sh->nr_ips)],
-				 1 + pick(&me->rng, 8));
+	if (pick(&me->rng, 8))
+		stress_event_pick();
 	while (calls-- && !READ_ONCE(sh->stop)) {
 		if (!stress_target(&to, NR_LEVELS)) {
 			/* Everybody is busy being born. */
 			usleep(1000);
 			break;
 		}
+		/* The reply's copy meets a fault. */
+		if (!pick(&me->rng, 16))
+			madvise(me->out, MSG_SIZE(MAX_WORDS), MADV_DONTNEED);
 		__builtin_ia32_ldmxcsr(csr);
 		stress_call(&to, pick_kind(), pick_words(), me->in, me->out);
 		if ((__builtin_ia32_stmxcsr() & ~0x3f) != csr)

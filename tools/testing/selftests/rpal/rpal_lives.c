@@ -61,7 +61,7 @@ static void live_all(int memory, unsigned long first, unsigned long end)
 		/* Keys are fewer: half of the workers need none. */
 		rpal_spawn_as(&worker[i], i % 2 ? RPAL_UNPROTECTED : 0);
 		rpal_run(&worker[i], do_lives_prepare, seed,
-			 i == workers - 1, 0, 0);
+			 i == workers - 1 ? LIVES_MOVE : 0, 0, 0);
 		rpal_post(&worker[i], do_lives_work,
 			  rpal_give(&worker[i], memory), first + i, workers,
 			  end);

@@ -3,6 +3,8 @@
 #ifndef RPAL_LIVES_H
 #define RPAL_LIVES_H
 
+#include <stdbool.h>
+
 #include <linux/rpal.h>
 
 /* Descriptors of a life, open when it begins. */
@@ -19,7 +21,7 @@ enum life_end {
 	END_SEGV,		/* before it parks */
 	END_DETACHED,		/* killed when its peer has detached it */
 	END_KILL_PARKED,
-	END_KILL_LENT,		/* by a timer, its context being lent */
+	END_KILL_LENT,		/* by its peer, its context being lent */
 	END_SEGV_LENT,
 	END_EXIT_LENT,
 	END_KILL_HANDED,	/* by itself, in a call */
@@ -55,6 +57,7 @@ static inline unsigned long life_sum(unsigned long a, unsigned long b)
 
 /* What the workers have done so far. */
 struct lives_progress {
+	bool stop;			/* begin no more of them */
 	unsigned long done;		/* lives */
 	unsigned long same_key;		/* that could not attach for that */
 	unsigned long calls_in, calls_out;
@@ -63,8 +66,11 @@ struct lives_progress {
 
 extern const char *const life_ends[NR_ENDS];
 
-/* lib_lives.c, for rpal_run(): the seed, and whether it moves between CPUs. */
-long do_lives_prepare(unsigned long seed, unsigned long moves,
+#define LIVES_MOVE	1	/* the worker is not pinned to a CPU */
+#define LIVES_LENT	2	/* most lives are killed while lent */
+
+/* lib_lives.c, for rpal_run(): the seed, and LIVES_* */
+long do_lives_prepare(unsigned long seed, unsigned long how,
 		      unsigned long a2, unsigned long a3);
 /* Lives @first to @end, one in @stride; struct lives_progress is in @fd. */
 long do_lives_work(unsigned long fd, unsigned long first, unsigned long stride,

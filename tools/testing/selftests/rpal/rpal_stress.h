@@ -16,6 +16,7 @@
 #include <sys/syscall.h>
 
 #include "rpal_lib.h"
+#include "rpal_lives.h"
 
 #define MAX_SERVICES	16
 #define NR_LEVELS	3
@@ -25,6 +26,7 @@
 #define LEDGER		512		/* calls of one thread that it knows */
 #define SCRATCH_PAGES	4		/* of each receiver */
 #define GATE_BYTES	2048		/* more than the gate has */
+#define NR_REGIONS	6		/* of the gate, as the kernel counts them */
 
 /* What must hold; each is one test. */
 enum property {
@@ -39,7 +41,7 @@ enum {
 	C_ended_borrowed, C_ended_native, C_moved, C_kills, C_kills_frozen,
 	C_execs, C_attaches, C_detaches, C_same_key, C_freezes, C_signals,
 	C_breakpoints, C_jumps, C_affinity, C_forks, C_maps, C_faults, C_traps,
-	C_timeouts, C_interrupted, C_unregistered,
+	C_timeouts, C_interrupted, C_unregistered, C_lives, C_lives_lent,
 	NR_COUNTS
 };
 
@@ -114,6 +116,9 @@ struct stress_shared {
 	uint32_t bad[NR_PROPERTIES];
 	uint32_t nr_ips;	/* instructions of the gate that were met */
 	uint16_t ips[GATE_BYTES];
+	/* Those that the kernel counts as in one region, by region. */
+	uint32_t nr_in[NR_REGIONS];
+	uint16_t in[NR_REGIONS][GATE_BYTES];
 	uint64_t landed[GATE_BYTES];
 	uint64_t count[NR_COUNTS];
 	uint64_t next_seq[MAX_SERVICES * NR_THREADS];
@@ -203,6 +208,8 @@ long stress_serve(void *cookie, unsigned long a0, unsigned long a1,
 void stress_handlers(void);
 void stress_event_open(void);
 void stress_event_set(unsigned int ip, unsigned int period);
+/* At an instruction that is picked, of a region that is. */
+void stress_event_pick(void);
 void stress_event_off(void);
 void stress_learn_gate(void);
 void *stress_pest(void *arg);
@@ -223,7 +230,7 @@ void stress_await_ready(void);
 __noreturn void stress_direct(int fd);
 
 /* lib_stress_report.c */
-#define MAX_STATS	48
+#define MAX_STATS	64
 struct stress_stats {
 	int nr;
 	char name[MAX_STATS][32];
@@ -231,6 +238,9 @@ struct stress_stats {
 };
 
 void stress_read_stats(struct stress_stats *s);
+/* How much a counter of the kernel's has grown; -1: there is none. */
+long stress_grown(const struct stress_stats *before,
+		  const struct stress_stats *after, const char *name);
 void stress_report(const struct stress_stats *before,
 		   const struct stress_stats *after);
 
