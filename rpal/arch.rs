@@ -81,7 +81,7 @@ impl Regs {
 
     getters!(ip, sp, orig_ax, di, bx);
     setters!(set_ip: ip, set_sp: sp, set_ax: ax, set_orig_ax: orig_ax, set_di: di, set_si: si,
-        set_dx: dx);
+        set_dx: dx, set_r10: r10);
 
     /// Copies the user context out.
     pub(crate) fn save(&self) -> Context {

@@ -10,7 +10,8 @@ long rpal_sys_service(unsigned long arg, size_t size);
 long rpal_sys_attach(int fd, unsigned long arg, size_t size);
 long rpal_sys_detach(int fd);
 long rpal_sys_thread(unsigned long arg, size_t size);
-long rpal_sys_wait(unsigned long entry, unsigned long cookie, u64 timeout);
+long rpal_sys_wait(unsigned long entry, unsigned long cookie, u64 timeout,
+		   int fd);
 long rpal_sys_call(unsigned long peer, unsigned long a0, unsigned long a1,
 		   unsigned long a2, unsigned long a3);
 long rpal_sys_await(unsigned long ticket);

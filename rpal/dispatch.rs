@@ -50,8 +50,8 @@ extern "C" fn rpal_sys_thread(arg: usize, size: usize) -> c_long {
 }
 
 #[no_mangle]
-extern "C" fn rpal_sys_wait(entry: usize, cookie: usize, timeout: u64) -> c_long {
-    code(wait::wait(entry as u64, cookie as u64, timeout))
+extern "C" fn rpal_sys_wait(entry: usize, cookie: usize, timeout: u64, fd: c_int) -> c_long {
+    code(wait::wait(entry as u64, cookie as u64, timeout, fd))
 }
 
 #[no_mangle]

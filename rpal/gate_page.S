@@ -222,7 +222,7 @@ SYM_INNER_LABEL(rpal_gate_await_end, SYM_L_GLOBAL)
 	jmp	rpal_gate_done
 
 /*
- * long gate_wait(self, entry, cookie, timeout): rdi, rsi, rdx, rcx
+ * long gate_wait(self, entry, cookie, timeout, int fd): rdi, rsi, rdx, rcx, r8d
  *
  * Frame, from the top: return address, rbp, rbx, r12-r15, MXCSR and x87
  * control word, padding, own block, rpal_gate_ret. The stack pointer recorded
@@ -248,6 +248,7 @@ SYM_INNER_LABEL(rpal_gate_wait, SYM_L_GLOBAL)
 	movq	%rsi, %rdi
 	movq	%rdx, %rsi
 	movq	%rcx, %rdx
+	movslq	%r8d, %r10
 	movl	$__NR_rpal_wait, %eax
 	syscall
 SYM_INNER_LABEL(rpal_gate_wait_end, SYM_L_GLOBAL)

@@ -26,7 +26,7 @@
 //! | slow | caller, [`grant_call`](Lease::grant_call) | Parked, READY | Granted, OFF |
 //! | T6 | caller, [`release`](Lease::release) | LENT(c, any) | READY, or Native and OFF |
 //! | T7 | receiver, [`want`](Lease::want) | Parked | READY: Native, OFF; LENT: Wanted |
-//! | T8 | receiver, `event` | Parked | READY: Native, OFF; LENT: EVENT noted |
+//! | T8 | receiver, [`event`](Lease::event) | Parked | READY: Native, OFF; LENT: EVENT noted |
 //! | T9 | receiver, [`kill`](Lease::kill) | any | Dead, OFF |
 //! | T10 | receiver, [`resume`](Lease::resume) | Granted | Native, OFF |
 //!
@@ -43,9 +43,8 @@
 //!   kernel's next read-modify-write: who gets the context next sees what the borrower left;
 //! - the kernel's own read-modify-writes are ordered against each other by the receiver's lock.
 
-#[cfg(any(test, rpal_host))]
-pub(crate) use crate::lease_outcome::Event;
 pub(crate) use crate::lease_outcome::{
+    Event,
     Grant,
     GrantCall,
     Kill,
@@ -279,9 +278,7 @@ impl Lease {
 
     /// T8: the receiver is awake and has an event that can wait until the end of a call.
     ///
-    /// Not in the kernel before a receiver can wait for anything but calls and signals; the
-    /// slow path uses the same bit.
-    #[cfg(any(test, rpal_host))]
+    /// To be called again whenever it is awake: the slow path uses the same bit.
     pub(crate) fn event<W: LeaseWord + ?Sized>(&mut self, word: &W) -> Event {
         match self.state {
             State::Parked => {

@@ -74,7 +74,6 @@ pub(crate) enum Want {
 }
 
 /// Outcome of [`Lease::event`].
-#[cfg(any(test, rpal_host))]
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {

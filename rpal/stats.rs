@@ -52,6 +52,10 @@ counters! {
     WITHHELD: "withheld", "A receiver parked and may be called in its own task only.";
     WANT_READY: "want_ready", "T7: a receiver took back a context that was not lent.";
     WANTED: "wanted", "T7: a receiver wanted its lent context back.";
+    EVENT_READY: "event_ready", "T8: a receiver had an event, and its context was not lent.";
+    EVENT_LENT: "event_lent", "T8: a receiver had an event while its context was lent.";
+    EVENT_LATE: "event_late", "T8: the context did not come back, and T7 followed.";
+    EVENT_NATIVE: "event_native", "T8: a receiver had an event when it was to park again.";
     KILL_ALONE: "kill_alone", "T9: a receiver went whose context nobody could have.";
     EVICT: "evict", "T9: a receiver died while its context could be lent.";
     EVICTED: "evicted", "A caller lost a context whose receiver had gone.";

@@ -34,9 +34,9 @@ SYSCALL_DEFINE2(rpal_thread, struct rpal_thread __user *, arg, size_t, size)
 	return rpal_sys_thread((unsigned long)arg, size);
 }
 
-SYSCALL_DEFINE3(rpal_wait, unsigned long, entry, unsigned long, cookie, u64, timeout)
+SYSCALL_DEFINE4(rpal_wait, unsigned long, entry, unsigned long, cookie, u64, timeout, int, fd)
 {
-	return rpal_sys_wait(entry, cookie, timeout);
+	return rpal_sys_wait(entry, cookie, timeout, fd);
 }
 
 SYSCALL_DEFINE5(rpal_call, unsigned long, peer, unsigned long, a0, unsigned long, a1,

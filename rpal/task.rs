@@ -10,7 +10,8 @@ use kernel::{
     bindings,
     mm::Mm,
     sync::barrier,
-    task::Task, //
+    task::Task,
+    time::msecs_to_jiffies, //
 };
 
 /// How to sleep.
@@ -53,6 +54,53 @@ pub(crate) fn schedule(jiffies: Option<usize>) -> Option<usize> {
             ),
         }
     }
+}
+
+/// A point in time, in jiffies. A task that is woken for other reasons, however often, gets there
+/// all the same, which the rests of its sleeps would not tell.
+#[derive(Clone, Copy)]
+pub(crate) struct Alarm(Option<usize>);
+
+impl Alarm {
+    /// It never comes.
+    pub(crate) const NEVER: Self = Self(None);
+
+    /// In `ms` milliseconds, and not before the next tick.
+    pub(crate) fn after(ms: u32) -> Self {
+        Self(Some(jiffies().wrapping_add(msecs_to_jiffies(ms).max(1))))
+    }
+
+    /// The one that comes first.
+    pub(crate) fn earlier(self, other: Self) -> Self {
+        match (self.left(), other.left()) {
+            (Some(one), Some(two)) if one <= two => self,
+            (_, Some(_)) => other,
+            (_, None) => self,
+        }
+    }
+
+    /// Has somebody set it?
+    pub(crate) fn is_set(self) -> bool {
+        self.0.is_some()
+    }
+
+    /// How long it is until then, for [`schedule`]; none if it never comes.
+    pub(crate) fn left(self) -> Option<usize> {
+        // CAST: the difference modulo 2^64, read as a signed number, as `time_after()` does.
+        self.0
+            .map(|end| (end.wrapping_sub(jiffies()) as isize).max(0) as usize)
+    }
+
+    /// Is it over?
+    pub(crate) fn is_over(self) -> bool {
+        self.left() == Some(0)
+    }
+}
+
+/// Ticks since boot, or thereabouts.
+fn jiffies() -> usize {
+    // SAFETY: an integer that is written as a whole.
+    unsafe { core::ptr::addr_of!(bindings::jiffies).read_volatile() }
 }
 
 /// Is a signal pending that the task will not survive?

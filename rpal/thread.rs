@@ -48,7 +48,7 @@ use kernel::{
 /// are forgotten, as those of handlers that jumped out of the wait should be.
 const MAX_TICKETS: usize = 64;
 
-/// What a parked receiver's calls start with; the kernel's own copy.
+/// What a parked receiver's calls start with, and what it waits for; the kernel's own copy.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Park {
     pub(crate) fsbase: u64,
@@ -57,6 +57,8 @@ pub(crate) struct Park {
     pub(crate) cookie: u64,
     /// As given to `rpal_wait`, in nanoseconds.
     pub(crate) timeout: u64,
+    /// As given to `rpal_wait`. A number and no file: the next park looks it up again.
+    pub(crate) fd: i32,
 }
 
 /// What the receiver's lock guards.

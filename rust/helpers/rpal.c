@@ -10,6 +10,7 @@
 #include <linux/nsproxy.h>
 #include <linux/pgalloc.h>
 #include <linux/pkeys.h>
+#include <linux/poll.h>
 #include <linux/resume_user_mode.h>
 #include <linux/rpal.h>
 #include <linux/rseq.h>
@@ -532,6 +533,18 @@ __rust_helper int rust_helper_copy_struct_to_user(void __user *dst, size_t usize
 						  const void *src, size_t ksize)
 {
 	return copy_struct_to_user(dst, usize, src, ksize, NULL);
+}
+
+/* Polling */
+
+__rust_helper bool rust_helper_file_can_poll(struct file *file)
+{
+	return file_can_poll(file);
+}
+
+__rust_helper __poll_t rust_helper_vfs_poll(struct file *file, struct poll_table_struct *pt)
+{
+	return vfs_poll(file, pt);
 }
 
 /* execve */

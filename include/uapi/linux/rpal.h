@@ -175,4 +175,7 @@ struct rpal_ctl {
 /* rpal_wait(2), timeout: sleep without a limit */
 #define RPAL_WAIT_FOREVER	(~0ULL)
 
+/* rpal_wait(2), fd: wait for nothing but calls */
+#define RPAL_WAIT_NO_FD		(-1)
+
 #endif /* _UAPI_LINUX_RPAL_H */

@@ -69,6 +69,9 @@ pub const RPAL_CTL_SIZE: usize = 256;
 /// [`rpal_wait`](crate::gate::GateWait), timeout: sleep without a limit.
 pub const RPAL_WAIT_FOREVER: u64 = !0;
 
+/// [`rpal_wait`](crate::gate::GateWait), descriptor: wait for nothing but calls.
+pub const RPAL_WAIT_NO_FD: i32 = -1;
+
 /// Argument of `rpal_arm(2)`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

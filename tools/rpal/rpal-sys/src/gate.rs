@@ -8,7 +8,7 @@
 //! `rpal_wait`, `rpal_call`, `rpal_await`, `rpal_reply` and `rpal_release`,
 //! which the kernel accepts from the gate's own instructions only.
 
-use core::ffi::{c_long, c_void};
+use core::ffi::{c_int, c_long, c_void};
 
 use crate::abi::{rpal_ctl, rpal_service};
 
@@ -40,13 +40,17 @@ pub type GateCall = unsafe extern "C" fn(
 /// Parks the registered thread `own` as a receiver; calls run `entry` on its
 /// stack, below the frame of the function that called the gate.
 ///
-/// Returns a negated errno: `EINTR` a signal was handled, `ETIMEDOUT` the
-/// time (nanoseconds) is up, `ENXIO` the thread is not registered.
+/// Returns 0 when the descriptor `fd` is readable or in error
+/// ([`RPAL_WAIT_NO_FD`](crate::abi::RPAL_WAIT_NO_FD): there is none), or a
+/// negated errno: `EINTR` a signal was handled, `ETIMEDOUT` the time
+/// (nanoseconds) is up, `ENXIO` the thread is not registered, `EBADF` there is no
+/// `fd`, `EPERM` it cannot be polled, `ENOMEM` no memory to wait for it.
 pub type GateWait = unsafe extern "C" fn(
     own: *mut rpal_ctl,
     entry: Entry,
     cookie: *mut c_void,
     timeout_ns: u64,
+    fd: c_int,
 ) -> c_long;
 
 /// Copies `len` bytes, of which both ends may be in a peer's memory. Returns

@@ -32,6 +32,9 @@ fn evaluate(text: &str) -> u64 {
     if let Some((value, shift)) = text.split_once("<<") {
         return evaluate(value) << evaluate(shift);
     }
+    if let Some(inner) = text.strip_prefix('-') {
+        return evaluate(inner).wrapping_neg();
+    }
     if let Some(inner) = text.strip_prefix('~') {
         return !evaluate(inner);
     }
@@ -136,6 +139,7 @@ fn constants_are_those_of_the_header_and_none_is_missing() {
         RPAL_WORD_SEQ_SHIFT,
         RPAL_CTL_SIZE,
         RPAL_WAIT_FOREVER,
+        RPAL_WAIT_NO_FD,
     );
     assert!(rest.is_empty(), "in the header only: {rest:?}");
 }

@@ -9,12 +9,13 @@
 #![allow(unsafe_code)]
 
 use std::fmt;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::rc::Rc;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use rpal_sys::abi::RPAL_WAIT_FOREVER;
+use rpal_sys::abi::{RPAL_WAIT_FOREVER, RPAL_WAIT_NO_FD};
 use rpal_sys::gate::{Gate, GateWait};
 use rpal_sys::Errno;
 
@@ -40,6 +41,9 @@ pub enum Woken {
     Signal,
     /// The time is up.
     Timeout,
+    /// The descriptor is readable or in error: see
+    /// [`serve_until_readable`](Receiver::serve_until_readable).
+    Readable,
 }
 
 /// Why a receiver cannot serve.
@@ -51,6 +55,9 @@ pub enum ServeError {
     /// The thread is not registered any more: something else than this library
     /// has unregistered it.
     Unregistered,
+    /// The descriptor cannot be waited for: it is one of a file or a directory,
+    /// say, and always ready.
+    NotPollable,
     /// Any other error.
     Os(Errno),
 }
@@ -60,6 +67,7 @@ impl fmt::Display for ServeError {
         match self {
             Self::Nested => f.write_str("the thread serves already"),
             Self::Unregistered => f.write_str("the thread is not registered any more"),
+            Self::NotPollable => f.write_str("the descriptor cannot be waited for"),
             Self::Os(errno) => errno.fmt(f),
         }
     }
@@ -187,6 +195,52 @@ where
     ///
     /// See [`ServeError`].
     pub fn serve(&mut self, timeout: Option<Duration>) -> Result<Woken, ServeError> {
+        self.park(timeout, RPAL_WAIT_NO_FD)
+    }
+
+    /// Serves calls as [`serve`](Self::serve) does, until `fd` is readable or in
+    /// error as `poll(2)` has it. So a program with an event loop serves calls from
+    /// the same thread: `fd` is then its epoll descriptor, and what is ready is asked
+    /// for as ever.
+    ///
+    /// Calls and events take turns. While a call runs, the event waits until it is
+    /// over, or, after 10 ms, until the receiver's own thread has finished it; and
+    /// each time that the receiver serves again, the call that has waited longest
+    /// comes first.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::io::ErrorKind;
+    /// use std::os::unix::net::UnixListener;
+    ///
+    /// let mut receiver = rpal::Receiver::new(|_: &[u8], _: &mut [u8]| Ok(0))?;
+    /// let listener = UnixListener::bind("/run/other-work")?;
+    /// listener.set_nonblocking(true)?;
+    /// loop {
+    ///     if receiver.serve_until_readable(&listener, None)? != rpal::Woken::Readable {
+    ///         continue;
+    ///     }
+    ///     match listener.accept() {
+    ///         Ok((_stream, _)) => println!("somebody has come"),
+    ///         Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+    ///         Err(error) => return Err(error.into()),
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// See [`ServeError`].
+    pub fn serve_until_readable(
+        &mut self,
+        fd: impl AsFd,
+        timeout: Option<Duration>,
+    ) -> Result<Woken, ServeError> {
+        self.park(timeout, fd.as_fd().as_raw_fd())
+    }
+
+    fn park(&mut self, timeout: Option<Duration>, fd: RawFd) -> Result<Woken, ServeError> {
         let _serving = self
             .registration
             .begin_serving()
@@ -202,12 +256,24 @@ where
         // `entry::<F>` gets the cookie that goes with it, only while the gate
         // has not returned, one call at a time; `self` is borrowed for as long,
         // and not used.
-        let result =
-            unsafe { (self.wait)(self.registration.ctl(), entry::<F>, state.cast(), timeout) };
+        let result = unsafe {
+            (self.wait)(
+                self.registration.ctl(),
+                entry::<F>,
+                state.cast(),
+                timeout,
+                fd,
+            )
+        };
+        if result == 0 {
+            return Ok(Woken::Readable);
+        }
         match i32::try_from(result.wrapping_neg()).map(Errno::new) {
             Ok(Errno::INTR) => Ok(Woken::Signal),
             Ok(Errno::TIMEDOUT) => Ok(Woken::Timeout),
             Ok(Errno::NXIO) => Err(ServeError::Unregistered),
+            // That the gate made the call goes without saying.
+            Ok(Errno::PERM) => Err(ServeError::NotPollable),
             Ok(errno) => Err(ServeError::Os(errno)),
             Err(_) => Err(ServeError::Os(Errno::INVAL)),
         }

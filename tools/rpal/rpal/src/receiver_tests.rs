@@ -6,7 +6,7 @@
 #![allow(unsafe_code)]
 
 use std::cell::{Cell, RefCell};
-use std::ffi::{c_long, c_void};
+use std::ffi::{c_int, c_long, c_void};
 
 use rpal_sys::abi::{rpal_ctl, RPAL_SLOT_SHIFT};
 use rpal_sys::gate::{Entry, Gate};
@@ -21,6 +21,8 @@ thread_local! {
     static MEANWHILE: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
     /// What the gate answers when it is over.
     static WAIT_RESULT: Cell<c_long> = const { Cell::new(0) };
+    /// The descriptor that is waited for, too.
+    static WAITED_FOR: Cell<c_int> = const { Cell::new(0) };
     /// How many copies to let pass before one fails.
     static GOOD_COPIES: Cell<u32> = const { Cell::new(u32::MAX) };
 }
@@ -43,7 +45,9 @@ unsafe extern "C" fn wait(
     entry: Entry,
     cookie: *mut c_void,
     _timeout_ns: u64,
+    fd: c_int,
 ) -> c_long {
+    WAITED_FOR.set(fd);
     PARKED.set(Some((entry, cookie)));
     if let Some(meanwhile) = MEANWHILE.take() {
         meanwhile();
@@ -207,13 +211,31 @@ fn the_gates_answers_are_told_apart() {
     let results = [
         (libc::ETIMEDOUT, Ok(Woken::Timeout)),
         (libc::ENXIO, Err(ServeError::Unregistered)),
-        (libc::EPERM, Err(ServeError::Os(Errno::PERM))),
+        (libc::EPERM, Err(ServeError::NotPollable)),
+        (libc::EBADF, Err(ServeError::Os(Errno::BADF))),
+        (0, Ok(Woken::Readable)),
     ];
     for (errno, expected) in results {
         WAIT_RESULT.set(-c_long::from(errno));
         let served = receiver(|_, _| Ok(0)).serve(Some(Duration::from_secs(1)));
         assert_eq!(served, expected);
     }
+}
+
+#[test]
+fn calls_are_served_until_a_descriptor_is_readable() {
+    let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+    WAIT_RESULT.set(0);
+    MEANWHILE.set(Some(Box::new(|| assert_eq!(one_call(1), Ok(Vec::new())))));
+    let mut receiver = receiver(|_, _| Ok(0));
+    assert_eq!(
+        receiver.serve_until_readable(&one, None),
+        Ok(Woken::Readable)
+    );
+    assert_eq!(WAITED_FOR.get(), one.as_raw_fd());
+    WAIT_RESULT.set(-c_long::from(libc::EINTR));
+    assert_eq!(receiver.serve(None), Ok(Woken::Signal));
+    assert_eq!(WAITED_FOR.get(), -1);
 }
 
 #[test]

@@ -9,7 +9,7 @@ typedef long (*gate_call_fn)(struct rpal_ctl *peer, struct rpal_ctl *self,
 			     unsigned long a0, unsigned long a1,
 			     unsigned long a2, unsigned long a3);
 typedef long (*gate_wait_fn)(struct rpal_ctl *self, rpal_entry entry,
-			     void *cookie, unsigned long timeout_ns);
+			     void *cookie, unsigned long timeout_ns, int fd);
 typedef long (*gate_copy_fn)(void *dst, const void *src, unsigned long len);
 
 #define RECEIVERS	16
@@ -28,11 +28,16 @@ long rpal_dispatch(void *cookie, unsigned long a0, unsigned long a1,
 	return ((rpal_fn)a0)(a1, a2, a3, 0);
 }
 
-long rpal_wait(unsigned long timeout_ns)
+long rpal_wait_fd(unsigned long timeout_ns, int fd)
 {
 	gate_wait_fn gate_wait = (gate_wait_fn)rpal_me.gate_wait;
 
-	return gate_wait(rpal_self, rpal_dispatch, COOKIE, timeout_ns);
+	return gate_wait(rpal_self, rpal_dispatch, COOKIE, timeout_ns, fd);
+}
+
+long rpal_wait(unsigned long timeout_ns)
+{
+	return rpal_wait_fd(timeout_ns, RPAL_WAIT_NO_FD);
 }
 
 long rpal_gate(struct rpal_ctl *peer, unsigned long a0, unsigned long a1,

@@ -10,7 +10,7 @@ typedef long (*call_fn)(struct rpal_ctl *peer, struct rpal_ctl *self,
 			unsigned long a0, unsigned long a1, unsigned long a2,
 			unsigned long a3);
 typedef long (*wait_fn)(struct rpal_ctl *self, void *entry, void *cookie,
-			unsigned long timeout_ns);
+			unsigned long timeout_ns, unsigned long fd);
 
 static unsigned long gate_entry(unsigned long own, unsigned long other)
 {
@@ -46,6 +46,7 @@ static long fz_park(struct fz *f)
 	wait_fn wait = (wait_fn)gate_entry(rpal_me.gate_wait,
 					   fz_world->role[0].service.gate_wait);
 	unsigned long timeout = RPAL_WAIT_FOREVER;
+	unsigned long fd = RPAL_WAIT_NO_FD;
 	void *entry = fz_entry, *cookie = f;
 	struct rpal_ctl *self;
 
@@ -64,7 +65,12 @@ static long fz_park(struct fz *f)
 		cookie = (void *)fz_value(f);
 		break;
 	}
-	return wait(self, entry, cookie, timeout);
+	/* Some are there: files, sockets, those of services. */
+	if (fz_one_in(f, 3))
+		fd = fz_below(f, 24);
+	else if (fz_one_in(f, 16))
+		fd = fz_value(f);
+	return wait(self, entry, cookie, timeout, fd);
 }
 
 /* Mostly as it should be: what is hostile comes before and in between. */

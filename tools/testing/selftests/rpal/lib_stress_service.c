@@ -8,7 +8,7 @@
 #include "rpal_stress.h"
 
 typedef long (*gate_wait_fn)(struct rpal_ctl *self, rpal_entry entry,
-			     void *cookie, unsigned long timeout_ns);
+			     void *cookie, unsigned long timeout_ns, int fd);
 
 struct stress_shared *sh;
 int my_service = -1;
@@ -113,7 +113,8 @@ static void *receiver(void *arg)
 	for (;;) {
 		timeout = pick(&me->rng, 3) ? RPAL_WAIT_FOREVER :
 			  1000000UL * (1 + pick(&me->rng, 30));
-		ret = gate_wait(rpal_self, stress_serve, me, timeout);
+		ret = gate_wait(rpal_self, stress_serve, me, timeout,
+				RPAL_WAIT_NO_FD);
 		if (ret == -ETIMEDOUT && timeout != RPAL_WAIT_FOREVER)
 			count(C_timeouts);
 		else if (ret == -EINTR)

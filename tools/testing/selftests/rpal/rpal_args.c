@@ -9,8 +9,10 @@
  * lack of memory.
  */
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -379,6 +381,51 @@ RPAL_TEST(wait_timeout)
 	CHECK_EQ(-ETIMEDOUT, rpal_wait(0));
 	CHECK_EQ(-ETIMEDOUT, rpal_wait(1000000));
 	CHECK(!(READ_ONCE(rpal_self->word) & RPAL_WORD_READY));
+}
+
+/* Its descriptor: one that is open, and can be polled. */
+RPAL_TEST(wait_fd)
+{
+	long (*wait)(struct rpal_ctl *self, rpal_entry entry, void *cookie,
+		     unsigned long timeout, unsigned long fd) =
+		(void *)rpal_me.gate_wait;
+	static const struct {
+		int fd, error;
+	} table[] = {
+		{ RPAL_WAIT_NO_FD, ETIMEDOUT },
+		{ -2, EBADF },
+		{ INT_MIN, EBADF },
+		{ INT_MAX, EBADF },
+		{ 1000, EBADF },	/* not open */
+		{ 1001, EBADF },	/* open for its path only */
+		{ 1002, EPERM },	/* a file */
+		{ 1003, EPERM },	/* a service */
+		{ 1004, ETIMEDOUT },	/* an eventfd */
+	};
+	size_t i;
+	long ret;
+
+	CHECK(dup2(open("/", O_PATH), 1001) == 1001);
+	CHECK(dup2(memfd_create("rpal", 0), 1002) == 1002);
+	CHECK(dup2(rpal_me.fd, 1003) == 1003);
+	CHECK(dup2(eventfd(0, 0), 1004) == 1004);
+	/* That the thread is no receiver is looked for first. */
+	rpal_self = (struct rpal_ctl *)rpal_me.ctl_start;
+	for (i = 0; i < ARRAY_SIZE(table); i++)
+		CHECK_EQ(-ENXIO, rpal_wait_fd(0, table[i].fd));
+	rpal_register();
+	for (i = 0; i < ARRAY_SIZE(table); i++) {
+		ret = rpal_wait_fd(0, table[i].fd);
+		if (ret != -table[i].error)
+			FAIL("descriptor %d: %ld, not %d", table[i].fd, ret,
+			     -table[i].error);
+		CHECK(!(READ_ONCE(rpal_self->word) & RPAL_WORD_READY));
+	}
+	/* An int, whatever is in the rest of its register. */
+	CHECK_EQ(-ETIMEDOUT, wait(rpal_self, rpal_dispatch, NULL, 0,
+				  0xffffffffUL));
+	CHECK_EQ(-ETIMEDOUT, wait(rpal_self, rpal_dispatch, NULL, 0,
+				  0x5555555500000000UL | 1004));
 }
 
 /* The gate's copy: whole, none, and what it can't read or write. */

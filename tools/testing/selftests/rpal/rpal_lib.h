@@ -272,6 +272,8 @@ long rpal_dispatch(void *cookie, unsigned long a0, unsigned long a1,
 
 /* Park the calling, registered thread; what gate_wait() gives. */
 long rpal_wait(unsigned long timeout_ns);
+/* The same, or until that descriptor is readable: 0. */
+long rpal_wait_fd(unsigned long timeout_ns, int fd);
 
 /* Start one more receiver thread there; fills in p->ctl and p->tid. */
 void rpal_serve(struct rpal_proc *p);

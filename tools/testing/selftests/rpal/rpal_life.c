@@ -29,7 +29,7 @@ typedef long (*call_fn)(unsigned long peer, unsigned long self,
 typedef long (*entry_fn)(void *cookie, unsigned long a0, unsigned long a1,
 			 unsigned long a2, unsigned long a3);
 typedef long (*wait_fn)(unsigned long self, entry_fn entry, void *cookie,
-			unsigned long timeout_ns);
+			unsigned long timeout_ns, int fd);
 
 static long sys(long nr, unsigned long a0, unsigned long a1, unsigned long a2,
 		unsigned long a3, unsigned long a4)
@@ -182,7 +182,7 @@ void life(void)
 		leave(LIFE_WRONG + 9);
 	ret = ((wait_fn)me.gate_wait)(thread.ctl, serve, NULL,
 				      o.end == END_SEGV_TIMED_OUT ? WAIT_NS :
-				      RPAL_WAIT_FOREVER);
+				      RPAL_WAIT_FOREVER, RPAL_WAIT_NO_FD);
 	if (o.end == END_SEGV_TIMED_OUT)
 		segv();
 	leave(LIFE_WRONG + 10);

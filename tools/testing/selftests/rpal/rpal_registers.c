@@ -359,12 +359,14 @@ static long has_df(void *cookie, unsigned long a0, unsigned long a1,
 static void *receiver_for_df(void *arg)
 {
 	long (*gate_wait)(struct rpal_ctl *self, rpal_entry entry, void *cookie,
-			  unsigned long timeout_ns) = (void *)rpal_me.gate_wait;
+			  unsigned long timeout_ns, int fd) =
+		(void *)rpal_me.gate_wait;
 
 	rpal_register();
 	WRITE_ONCE(*(struct rpal_ctl **)arg, rpal_self);
 	for (;;)
-		gate_wait(rpal_self, has_df, NULL, RPAL_WAIT_FOREVER);
+		gate_wait(rpal_self, has_df, NULL, RPAL_WAIT_FOREVER,
+			  RPAL_WAIT_NO_FD);
 	return NULL;
 }
 
