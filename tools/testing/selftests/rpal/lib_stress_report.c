@@ -104,6 +104,9 @@ static const struct {
 	{ "T6_native", "release_native" },
 	{ "T7_ready", "want_ready" },
 	{ "T7_lent", "wanted" },
+	/* These receivers wait for no descriptor yet. */
+	{ "T8_ready", "event_ready" },
+	{ "T8_lent", "event_lent" },
 	{ "T9_alone", "kill_alone" },
 	{ "T9_evict", "evict" },
 	{ "T9_evicted", "evicted" },
