@@ -149,7 +149,7 @@ def results(lines, status):
         seen.append(("(the program)" if verdict != "fail" else f"(exit status {status})", verdict))
     found = collections.defaultdict(list)
     for name, result in seen:
-        found[plain(name) or "(the program)"].append(result)
+        found[name if name.startswith("(") else plain(name) or "(the program)"].append(result)
     return {n: next(r for r in ("hang", "fail", "missing", "pass", "skip") if r in rs) for n, rs in found.items()}
 
 
