@@ -27,7 +27,7 @@ import ktap
 RESULTS = guest.BUILD / "results"
 PROGRAMS = guest.BUILD / "kselftest/rpal"
 # Slow machines must not look like stalled kernels.
-APPEND = "rcupdate.rcu_cpu_stall_timeout=300 kunit.enable=0"
+APPEND = "rcupdate.rcu_cpu_stall_timeout=300 watchdog_thresh=60 kunit.enable=0"
 # What of a program's output is shown as it comes.
 NEWS = re.compile(r"# (\d+ s:|round \d|lives \d|not so:|lib_|rpal_)")
 
