@@ -28,6 +28,9 @@ RESULTS = guest.BUILD / "results"
 PROGRAMS = guest.BUILD / "kselftest/rpal"
 # Slow machines must not look like stalled kernels.
 APPEND = "rcupdate.rcu_cpu_stall_timeout=300 watchdog_thresh=60 kunit.enable=0"
+# What KCSAN has done.
+WATCHED = ("mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null; "
+           "sed -n 's/^[a-z_]*: [0-9]*$/# &/p' /sys/kernel/debug/kcsan")
 # What of a program's output is shown as it comes.
 NEWS = re.compile(r"# (\d+ s:|round \d|lives \d|not so:|lib_|rpal_)")
 
@@ -82,6 +85,8 @@ def run(name, flavour, values, seed):
     command = f"{kind.before}\ncd {PROGRAMS} && ./{kind.program} {arguments(kind, values, seed)} 2>&1"
     print(f"  {name.upper():<8} {flavour}: " + " ".join(f"{k}={v:g}" for k, v in values.items()) + f" SEED={seed}",
           flush=True)
+    if flavour == "kcsan":
+        command += f"\nstatus=$?\n{WATCHED}\nexit $status"
     outcome = guest.boot(flavour, command, cpus=int(os.environ.get("CPUS") or 4), append=APPEND, memory=kind.memory,
                          keep=RESULTS / f"{name}-{flavour}", sink=news)
     lines = outcome.output.splitlines()
@@ -91,6 +96,8 @@ def run(name, flavour, values, seed):
     ours, others = kcsan(outcome.console)
     results += [(f"kernel log: {r}", "fail", "") for r in klog.reports(outcome.console) if "KCSAN" not in r]
     results += [(f"kernel log: {r}", "fail", "") for r in ours]
+    if flavour == "kcsan" and not any(re.match(r"# setup_watchpoints: [1-9]", line) for line in lines):
+        results.append(("KCSAN was on", "fail", "no report says nothing without a watchpoint"))
     counts = {m[1]: None if m[2] == "-" else int(m[2])
               for m in (re.match(r"# count (\S+) (-|\d+)$", line) for line in lines) if m}
     return {
