@@ -15,11 +15,9 @@
 use crate::{
     arch::{
         self,
-        Context,
         Regs,
         AX, //
     },
-    fault::Trap,
     lease::{
         Event,
         Resume,
@@ -60,7 +58,7 @@ const REKICK_MS: u32 = 10;
 /// Why the sleep is over.
 enum End {
     /// The context came back by a hand-over: the task goes on with it.
-    Take(Context, Option<Trap>),
+    Take,
     /// The descriptor is ready.
     Event,
     /// Anything else that is told to the program.
@@ -97,7 +95,11 @@ pub(crate) fn park_thread(
     // From here on the descriptor wakes nobody. An answer is left if there was no park.
     give(&mut answer);
     match end {
-        End::Take(c, trap) => {
+        End::Take => {
+            // Native: nobody else writes to these.
+            let mut inner = thread.inner.lock();
+            let (c, trap) = (inner.context, inner.trap.take());
+            drop(inner);
             regs.load(&c);
             arch::forget_pasid();
             arch::set_pkru(c.pkru);
@@ -133,7 +135,7 @@ fn limit(park: &Park) -> Alarm {
 
 /// What a look at the lease says.
 enum Look {
-    Take(Context, Option<Trap>),
+    Take,
     Native,
     Lost,
     Dead,
@@ -179,7 +181,7 @@ fn sleep(
         }
         let (signal, over, late) = (me.signal_pending(), limit.is_over(), patience.is_over());
         match look(thread, signal || over || late, event) {
-            Look::Take(c, trap) => return End::Take(c, trap),
+            Look::Take => return End::Take,
             Look::Dead => return End::Failed(EINTR),
             Look::Lost => return End::Lost,
             Look::Native if event => return End::Event,
@@ -220,7 +222,7 @@ fn look(thread: &Thread, leave: bool, event: bool) -> Look {
     match inner.lease.resume() {
         Resume::Take => {
             stats::RESUME.inc();
-            return Look::Take(inner.context, inner.trap.take());
+            return Look::Take;
         }
         Resume::Native if core::mem::take(&mut inner.lost) => return Look::Lost,
         Resume::Native => return Look::Native,
