@@ -63,7 +63,11 @@ fn enter_unregistered(regs: &mut Regs) -> bool {
     }
     match meaning(regs) {
         Meaning::Refused | Meaning::SharesBlock | Meaning::None => true,
-        m => Service::current().map_or(true, |service| announce(&service, m, regs)),
+        m => {
+            let made = Service::current().map_or(true, |service| announce(&service, m, regs));
+            task::skip_syscall_exit(!made);
+            made
+        }
     }
 }
 

@@ -39,7 +39,7 @@
 #define SLOW_LOOKS	3000	/* say what is known, and go on waiting */
 #define STUCK_LOOKS	60000	/* not even a SIGKILL has ended it */
 
-static unsigned long seed, ops = 20000;
+static unsigned long seed, ops;
 static bool seeded;
 
 static int world_fd;
@@ -338,6 +338,7 @@ static int fuzz_main(int argc, char **argv)
 
 	if (argc > 1 && !strcmp(argv[1], FZ_AGAIN))
 		fz_again();
+	ops = rpal_part_of(20000);
 	if (env) {
 		seed = strtoul(env, NULL, 0);
 		seeded = true;

@@ -199,7 +199,7 @@ RPAL_PLAIN_TEST(others_are_served)
 	int fd = memfd_create("progress", 0);
 	int other_fd = memfd_create("progress", 0);
 	struct rpal_proc c, other, r;
-	int round, i;
+	int round, rounds = rpal_part_of(20), i;
 	long ret;
 
 	seed = time(NULL);
@@ -211,7 +211,7 @@ RPAL_PLAIN_TEST(others_are_served)
 	rpal_serve(&r);
 	start_caller(&other, other_fd);
 	rpal_link(&other, &r);
-	for (round = 0; round < 20; round++) {
+	for (round = 0; round < rounds; round++) {
 		start_caller(&c, fd);
 		rpal_link(&c, &r);
 		progress->calls = 0;
