@@ -7,21 +7,23 @@ use crate::{
     ctl::AREA_SIZE,
     gate,
     keys,
-    notifier::Subscription,
     placement,
     registry::REGISTRY,
     service::Service,
-    special::WriteGuard,
+    special,
     task,
     thread,
     uapi, //
 };
 use core::ptr::NonNull;
 use kernel::{
+    alloc::flags::GFP_KERNEL_ACCOUNT,
     bindings,
     mm::{
+        mmu_notifier,
         virt::flags,
-        Mm, //
+        Mm,
+        MmWithUser, //
     },
     page::PAGE_SIZE,
     prelude::*,
@@ -131,8 +133,9 @@ unsafe fn place(bprm: *mut bindings::linux_binprm) -> Result {
     }?;
     let pkru = keys::pkru_for(key);
     let made = Service::new(slot, key, pkru, unprotected, uid, mm, me).and_then(|service| {
-        // SAFETY: a new service; `bprm` keeps the address space in use.
-        unsafe { Subscription::register(&service) }?;
+        // SAFETY: `bprm` keeps the address space in use.
+        let mm = unsafe { MmWithUser::from_raw((*bprm).mm) };
+        mmu_notifier::register(mm, service.clone(), GFP_KERNEL_ACCOUNT)?;
         Ok(service)
     });
     let service = match made {
@@ -195,33 +198,21 @@ unsafe extern "C" fn __rpal_map_service(mm: *mut bindings::mm_struct) -> kernel:
     let map = || -> Result {
         let service = Service::current()?;
         // SAFETY: by the contract.
-        let guard = unsafe { WriteGuard::new(Mm::from_raw(mm)) }?;
+        let mut guard = unsafe { MmWithUser::from_raw(mm) }.mmap_write_lock_killable()?;
+        let (pfnmap, read) = (flags::PFNMAP | flags::IO, flags::READ | flags::MAYREAD);
         let start = service.area_addr.0;
-        guard
-            .install(
-                start,
-                AREA_SIZE,
-                flags::READ | flags::WRITE | flags::MAYREAD | flags::PFNMAP | flags::IO,
-                0,
-                service.clone(),
-            )?
-            .insert(start, AREA_SIZE, service.area.pfn())?;
-        let gate = gate::page()?;
-        guard
-            .install(
-                gate.base,
-                PAGE_SIZE,
-                flags::READ
-                    | flags::EXEC
-                    | flags::MAYREAD
-                    | flags::MAYEXEC
-                    | flags::PFNMAP
-                    | flags::IO,
-                0,
-                service.clone(),
-            )?
-            .insert(gate.base, PAGE_SIZE, gate.pfn)?;
-        Ok(())
+        let rights = pfnmap | read | flags::WRITE;
+        let area = guard.install(start, AREA_SIZE, rights, service.clone())?;
+        special::set_key(&area, 0);
+        // SAFETY: the mapping's owner is the service, which has the area, and that is there for
+        // user space to write to.
+        unsafe { area.insert(start, AREA_SIZE, service.area.pfn()) }?;
+        let page = gate::page()?;
+        let rights = pfnmap | read | flags::EXEC | flags::MAYEXEC;
+        let gate = guard.install(page.base, PAGE_SIZE, rights, service.clone())?;
+        special::set_key(&gate, 0);
+        // SAFETY: the gate's page is there for good, and this shows it without the right to write.
+        unsafe { gate.insert(page.base, PAGE_SIZE, page.pfn) }
     };
     debug_assert!(NonNull::new(mm).is_some());
     map().map_or_else(|e| e.to_errno(), |()| 0)

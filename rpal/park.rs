@@ -24,10 +24,6 @@ use crate::{
         State,
         Want, //
     },
-    poll::{
-        self,
-        Poll, //
-    },
     stats,
     task::{
         self,
@@ -45,10 +41,15 @@ use crate::{
     }, //
 };
 use kernel::{
+    bindings,
+    fs::{
+        poll::FilePoll,
+        LocalFile, //
+    },
     prelude::*,
+    sync::aref::ARef,
     time::Delta, //
 };
-use pin_init::stack_pin_init;
 
 /// How often a caller is kicked that does not give the context back: another user of
 /// TIF_NOTIFY_RESUME may have consumed the first kick before the context was borrowed. Also how
@@ -84,12 +85,12 @@ pub(crate) fn park_thread(
     // Whoever hands a context over writes this task's FPU state, so that it must not be in
     // registers, where it would be saved over the new one.
     arch::fpu_sync();
-    let end = match poll::file(park.fd) {
+    let end = match file(park.fd) {
         Ok(None) => sleep(thread, &park, &mut answer, None),
-        Ok(Some(file)) => {
-            stack_pin_init!(let poll = Poll::new(file));
+        Ok(Some(file)) => FilePoll::with(file, bindings::POLLIN, |poll| {
             sleep(thread, &park, &mut answer, Some(poll))
-        }
+        })
+        .unwrap_or_else(End::Failed),
         Err(e) => End::Failed(e),
     };
     // From here on the descriptor wakes nobody. An answer is left if there was no park.
@@ -123,6 +124,19 @@ pub(crate) fn park_thread(
     }
 }
 
+/// The file that the current process's descriptor `fd` stands for; none if it is
+/// [`bindings::RPAL_WAIT_NO_FD`].
+///
+/// `EBADF`: there is no such descriptor.
+fn file(fd: i32) -> Result<Option<ARef<LocalFile>>> {
+    if fd == bindings::RPAL_WAIT_NO_FD {
+        return Ok(None);
+    }
+    LocalFile::fget(u32::try_from(fd).map_err(|_| EBADF)?)
+        .map(Some)
+        .map_err(Error::from)
+}
+
 /// How long the receiver waits for calls.
 fn limit(park: &Park) -> Alarm {
     if park.timeout == u64::MAX {
@@ -148,7 +162,7 @@ fn sleep(
     thread: &Thread,
     park: &Park,
     answer: &mut Answer,
-    mut poll: Option<Pin<&mut Poll>>,
+    mut poll: Option<Pin<&mut FilePoll>>,
 ) -> End {
     let limit = limit(park);
     // Until when an event waits for a release.

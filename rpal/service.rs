@@ -8,13 +8,18 @@ use crate::{
         AreaAddr, //
     },
     keys::Key,
-    notifier::Subscription,
     slots::Slot,
     thread::Thread,
-    window::Window, //
+    window::{
+        self,
+        Window, //
+    }, //
 };
 use kernel::{
-    mm::Mm,
+    mm::{
+        mmu_notifier::MmuNotifier,
+        Mm, //
+    },
     new_spinlock,
     prelude::*,
     sync::{
@@ -50,8 +55,6 @@ pub(crate) struct Service {
     pub(crate) task: ARef<Task>,
     pub(crate) area: Area,
     pub(crate) area_addr: AreaAddr,
-    #[pin]
-    pub(crate) subscription: Subscription,
     /// Set under the registry's lock when the address space goes; no attach after that.
     dead: Atomic<u32>,
     /// Peers that this service sees, by their slot. Changed under the registry's lock.
@@ -107,7 +110,6 @@ impl Service {
                 task,
                 area,
                 area_addr: crate::ctl::area_addr(home),
-                subscription <- Subscription::new(),
                 dead: Atomic::new(0),
                 seen: [const { Atomic::new(0) }; 4],
                 windows <- new_spinlock!(windows, "rpal_windows"),
@@ -366,7 +368,7 @@ impl Service {
     /// # Safety
     ///
     /// Only once, when the address space has no user any more.
-    pub(crate) unsafe fn take_from_mm(&self) -> Option<Arc<Service>> {
+    unsafe fn take_from_mm(&self) -> Option<Arc<Service>> {
         // SAFETY: without users nobody reads the field.
         unsafe {
             let context = &mut (*self.mm.as_raw()).__bindgen_anon_1.context;
@@ -376,5 +378,20 @@ impl Service {
             }
             Some(Arc::from_raw(ptr.cast::<Service>()))
         }
+    }
+}
+
+/// On its own address space, from before `execve`'s point of no return until that goes.
+impl MmuNotifier for Service {
+    unsafe fn release(&self, mm: &Mm) {
+        debug_assert!(core::ptr::eq(mm, &*self.mm));
+        window::address_space_gone(self);
+        // SAFETY: by the contract, of the address space that `execve` has registered this for.
+        drop(unsafe { self.take_from_mm() });
+    }
+
+    /// Everybody who has a window sees the same page tables.
+    fn invalidate_secondary_tlbs(&self, start: usize, end: usize) {
+        window::flush_holders(self, start, end);
     }
 }

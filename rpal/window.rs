@@ -20,17 +20,17 @@ use crate::{
     },
     service::Service,
     slots::Slot,
-    special::{
-        self,
-        WriteGuard, //
-    },
+    special,
     trust, //
 };
 use kernel::{
     bindings,
     error::to_result,
     mm::{
-        virt::flags,
+        special_mapping::{
+            self,
+            MmapWriteGuard, //
+        },
         Mm,
         MmWithUser,
         MmWithUserAsync, //
@@ -138,7 +138,7 @@ pub(crate) fn attach(own: &Arc<Service>, peer: &Arc<Service>) -> Result {
     // cgroup may make its own wait for long. The windows of `own` are changed under its
     // `mmap_lock`, or when it has no user any more.
     // SAFETY: it is the current address space.
-    let guard = unsafe { WriteGuard::new(&own.mm) }?;
+    let mut guard = unsafe { MmWithUser::from_raw(own.mm.as_raw()) }.mmap_write_lock_killable()?;
     let registry = REGISTRY.lock();
     if peer.is_dead() {
         return Err(EOWNERDEAD);
@@ -162,7 +162,7 @@ pub(crate) fn attach(own: &Arc<Service>, peer: &Arc<Service>) -> Result {
         kernel::alloc::flags::GFP_KERNEL_ACCOUNT,
     )?;
     map(
-        &guard,
+        &mut guard,
         own,
         peer.place,
         peer.key.number(),
@@ -205,7 +205,7 @@ fn link(own: &Service, peer: &Service, user: &MmWithUserAsync, window: &Arc<Wind
 
 /// Maps the window, in place of an inert one.
 fn map(
-    guard: &WriteGuard<'_>,
+    guard: &mut MmapWriteGuard<'_>,
     own: &Service,
     slot: Slot,
     key: u8,
@@ -214,7 +214,7 @@ fn map(
 ) -> Result {
     let (start, len) = (slot.start(), slot.end() - slot.start());
     if inert {
-        guard.remove(start, len);
+        special::remove(guard, start, len);
     }
     if guard.is_mapped(start, slot.end()) {
         return Err(EBUSY);
@@ -233,16 +233,7 @@ fn map(
             return Err(ENOMEM);
         }
     }
-    let access = flags::READ | flags::WRITE | flags::EXEC;
-    let may = flags::MAYREAD | flags::MAYWRITE | flags::MAYEXEC;
-    guard.install(
-        start,
-        len,
-        access | may | flags::PFNMAP | flags::IO | special::FOREIGN_PT,
-        key,
-        window.clone(),
-    )?;
-    Ok(())
+    special::install_window(guard, start, len, key, window.clone())
 }
 
 /// Closes the window onto `peer`.
@@ -307,7 +298,7 @@ unsafe extern "C" fn rpal_window_fault(
     }
     let vma_locked = fault_flags & bindings::fault_flag_FAULT_FLAG_VMA_LOCK != 0;
     // SAFETY: `vma` is a window, made by `map`, and locked.
-    let window = unsafe { special::owner::<Window>(vma) };
+    let window = unsafe { special_mapping::owner::<Window>(vma) };
     // SAFETY: the lock that is held is dropped, once.
     unsafe {
         if vma_locked {

@@ -155,6 +155,11 @@ __rust_helper s64 rust_helper_rpal_monotonic_offset(void)
 #endif
 }
 
+__rust_helper unsigned long rust_helper_rpal_task_size_max(void)
+{
+	return TASK_SIZE_MAX;
+}
+
 /* Tasks */
 
 __rust_helper void rust_helper_set_notify_resume(struct task_struct *task)

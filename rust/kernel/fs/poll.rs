@@ -1,28 +1,36 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a parked receiver waits for beside calls: a descriptor that can be polled.
+//! Waiting for a file in a sleep of one's own.
 //!
-//! This is the wait of `poll(2)` for one descriptor and `POLLIN`, made of the same parts
-//! (`fs/select.c`), so that a file may have any number of queues, and an epoll descriptor is one
-//! like any other. Its loop is `poll_schedule_timeout()`'s, taken apart: the receiver sleeps for
-//! other reasons as well.
+//! This is the wait of `poll(2)` for one file, made of the same parts (`fs/select.c`), so that the
+//! file may have any number of queues, and an epoll descriptor is one like any other. Its loop is
+//! `poll_schedule_timeout()`'s, taken apart: for tasks that sleep for other reasons as well.
+//!
+//! ```text
+//! loop {
+//!     if poll.is_ready()? { .. }          // may sleep
+//!     set_current_state(..);
+//!     if poll.has_changed() { __set_current_state(TASK_RUNNING) } else { schedule() }
+//! }
+//! ```
 //!
 //! The file's wake functions run in any context, under the lock of the file's queue, and wake the
-//! task; they take no lock of RPAL's. They do so until the [`Poll`] is dropped, however the task
-//! sleeps meanwhile, so that its sleeps must bear being woken for nothing.
+//! task. They do so until the [`FilePoll`] is dropped, however the task sleeps meanwhile, so that
+//! its sleeps must bear being woken for nothing.
 //!
 //! No wake-up is lost:
 //!
 //! - between the look at the file and the sleep: the wake function sets `triggered` and then wakes
 //!   the task, with a full barrier in between (that of `try_to_wake_up()`, before it reads the
-//!   task's state); the task sets its state ([`crate::task::prepare`], a full barrier) and then
-//!   reads `triggered`. One of the two sees the other;
+//!   task's state); the task sets its state (`set_current_state()`, a full barrier) and then reads
+//!   `triggered`. One of the two sees the other;
 //! - between two looks: `triggered` is cleared by an exchange, which is fully ordered, before the
 //!   file is looked at. It pairs with `smp_wmb()` in `__pollwake()`: what comes later sets it
 //!   again, and what came earlier is seen by the look.
+//!
+//! C header: [`include/linux/poll.h`](srctree/include/linux/poll.h)
 
-use core::ptr::addr_of_mut;
-use kernel::{
+use crate::{
     bindings,
     fs::LocalFile,
     prelude::*,
@@ -36,28 +44,15 @@ use kernel::{
             Atomic, //
         }, //
     },
-    types::Opaque, //
+    types::{
+        NotThreadSafe,
+        Opaque, //
+    }, //
 };
+use core::ptr::addr_of_mut;
 
-/// "Readable, or in error": what `poll(2)` reports if asked for `POLLIN`.
-const EVENTS: u32 = bindings::POLLIN | bindings::POLLERR | bindings::POLLHUP;
-
-/// The file to wait for that the current process's descriptor `fd` stands for; none if it is
-/// [`bindings::RPAL_WAIT_NO_FD`].
-///
-/// `EBADF`: there is no such descriptor; `EPERM`: it can't be polled, and is always ready, as
-/// `epoll_ctl(2)` has it.
-pub(crate) fn file(fd: i32) -> Result<Option<ARef<LocalFile>>> {
-    if fd == bindings::RPAL_WAIT_NO_FD {
-        return Ok(None);
-    }
-    let file = LocalFile::fget(u32::try_from(fd).map_err(|_| EBADF)?)?;
-    // SAFETY: the file is referenced.
-    if !unsafe { bindings::file_can_poll(file.as_ptr()) } {
-        return Err(EPERM);
-    }
-    Ok(Some(file))
-}
+/// "In error", which `poll(2)` reports without being asked.
+const ERRORS: u32 = bindings::POLLERR | bindings::POLLHUP;
 
 /// The wait of the current task for a file. The reference to the file is held as long, as by
 /// `poll(2)`: closing the descriptor does not end it.
@@ -66,18 +61,32 @@ pub(crate) fn file(fd: i32) -> Result<Option<ARef<LocalFile>>> {
 ///
 /// `wqueues` was set up by `poll_initwait()` for the task that uses this value.
 #[pin_data(PinnedDrop)]
-pub(crate) struct Poll {
+pub struct FilePoll {
     #[pin]
     wqueues: Opaque<bindings::poll_wqueues>,
     file: ARef<LocalFile>,
+    events: u32,
+    // It is the task that made it that is woken.
+    _nts: NotThreadSafe,
 }
 
-impl Poll {
-    /// Prepares to wait for `file`. The value stays with the current task: it is the one that is
-    /// woken. It is too large for a heap that may be out of memory when a call is to be answered,
-    /// and lies on the stack as that of `poll(2)` does.
-    pub(crate) fn new(file: ARef<LocalFile>) -> impl PinInit<Self> {
-        pin_init!(Self {
+impl FilePoll {
+    /// Runs `f` with the wait until `file` has one of `events`, or is in error.
+    ///
+    /// `events` are those of `EPOLLIN` and so on, as files report them. `EPERM`: the file can't be
+    /// polled, and is always ready, as `epoll_ctl(2)` has it. The wait takes several hundred bytes
+    /// of the stack, as that of `poll(2)` does, needs no memory, and is over when `f` returns.
+    pub fn with<R>(
+        file: ARef<LocalFile>,
+        events: u32,
+        f: impl FnOnce(Pin<&mut Self>) -> R,
+    ) -> Result<R> {
+        // SAFETY: the file is referenced.
+        if !unsafe { bindings::file_can_poll(file.as_ptr()) } {
+            return Err(EPERM);
+        }
+        // On the stack of the task that is woken, so that it ends before the task does.
+        pin_init::stack_pin_init!(let poll = pin_init!(Self {
             // INVARIANT: that is done here.
             wqueues <- Opaque::ffi_init(|w| {
                 // SAFETY: `w` is memory for the structure that will not move; what is not written
@@ -85,15 +94,18 @@ impl Poll {
                 unsafe { bindings::poll_initwait(w) }
             }),
             file,
-        })
+            events: events | ERRORS,
+            _nts: NotThreadSafe,
+        }));
+        Ok(f(poll))
     }
 
-    /// Looks whether the file is readable or in error. From the first look on, its changes wake
+    /// Looks whether the file has one of the events. From the first look on, its changes wake
     /// the task.
     ///
-    /// `ENOMEM`: no memory for the wait, if the file has very many queues. May sleep, so that it is
-    /// called before a sleep is announced.
-    pub(crate) fn is_ready(self: Pin<&mut Self>) -> Result<bool> {
+    /// `ENOMEM`: no memory for the wait, if the file has very many queues; it stays so. May sleep,
+    /// so that it is called before a sleep is announced.
+    pub fn is_ready(self: Pin<&mut Self>) -> Result<bool> {
         let wqueues = self.wqueues.get();
         // SAFETY: by the type invariant. The field is a 32-bit integer, which everybody accesses
         // atomically.
@@ -103,19 +115,20 @@ impl Poll {
         unsafe {
             let table = addr_of_mut!((*wqueues).pt);
             // Other changes need not wake anybody.
-            (*table)._key = EVENTS;
+            (*table)._key = self.events;
             let found = bindings::vfs_poll(self.file.as_ptr(), table);
             // Once on a queue is enough.
             (*table)._qproc = None;
             match (*wqueues).error {
-                0 => Ok(found & EVENTS != 0),
+                0 => Ok(found & self.events != 0),
                 e => Err(Error::from_errno(e)),
             }
         }
     }
 
-    /// Has the file changed since the last look? To be asked once the sleep is announced.
-    pub(crate) fn has_changed(&self) -> bool {
+    /// Has the file changed since the last look, of which there has been one? To be asked once the
+    /// sleep is announced.
+    pub fn has_changed(&self) -> bool {
         // SAFETY: as in `is_ready`.
         unsafe { Atomic::from_ptr(addr_of_mut!((*self.wqueues.get()).triggered)) }.load(Relaxed)
             != 0
@@ -123,7 +136,7 @@ impl Poll {
 }
 
 #[pinned_drop]
-impl PinnedDrop for Poll {
+impl PinnedDrop for FilePoll {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: by the type invariant. It is off all queues after this, and their locks say that
         // no wake function runs on it. The file, whose queues they may be, is dropped after it.
