@@ -15,7 +15,7 @@
 #include "rpal_stress.h"
 
 #define NICE	(-10)		/* trouble comes before work */
-#define NR_LIVES	2	/* workers of small services */
+#define NR_LIVES	3	/* workers of small services */
 
 static struct rpal_proc proc[MAX_SERVICES];
 static struct rpal_proc lives[NR_LIVES];
@@ -113,7 +113,7 @@ static void bear(int i)
 		d->thread[k].tid = 0;
 	}
 	d->exec = 0;
-	d->callers = NR_CALLERS;
+	d->active = NR_CALLERS + 1;
 	d->pid = proc[i].pid;
 	snprintf(pid, sizeof(pid), "%d", d->pid);
 	to_cgroup(i, "cgroup.procs", pid);
@@ -184,19 +184,18 @@ static void exec_one(int i)
 
 /* ---- other trouble ---- */
 
-static void detach_one(int i)
+/* By themselves, and several services at once: one by one they are too few. */
+static void detach_some(int i)
 {
-	int j, n = 1 + pick(&rng, 12);
+	int k, n = 1 + pick(&rng, sh->services < 4 ? sh->services : 4);
+	long ret;
 
-	while (n--) {
-		j = pick(&rng, sh->services);
-		if (j == i || !(dir(i)->link[j] & 1))
-			continue;
-		close_window(i, j);
-		if (pick(&rng, 2))
-			usleep(pick(&rng, 2000));
-		open_window(i, j);
-	}
+	for (k = 0; k < n; k++)
+		rpal_post(&proc[(i + k) % sh->services], do_stress_renew,
+			  next_random(&rng), 1 + pick(&rng, 12), 0, 0);
+	for (k = 0; k < n; k++)
+		if (!rpal_result(&proc[(i + k) % sh->services], &ret))
+			FAIL("service %d died", (i + k) % sh->services);
 }
 
 /* Its director may not ask it for anything meanwhile. */
@@ -241,7 +240,7 @@ static void make_trouble(void)
 		exec_one(i);
 		break;
 	case 4 ... 11:
-		detach_one(i);
+		detach_some(i);
 		break;
 	default:
 		freeze_one(i);
@@ -328,7 +327,7 @@ __noreturn void stress_direct(int fd)
 	}
 	WRITE_ONCE(sh->stop, 1);
 	for (i = 0; i < sh->services; i++)
-		while (__atomic_load_n(&dir(i)->callers, __ATOMIC_ACQUIRE))
+		while (__atomic_load_n(&dir(i)->active, __ATOMIC_ACQUIRE))
 			usleep(1000);
 	for (i = 0; i < sh->services; i++)
 		rpal_end(&proc[i]);

@@ -55,7 +55,7 @@ static void on_signal(int sig, siginfo_t *si, void *uc)
 	} else {
 		count(C_signals);
 	}
-	if (me->in_call && !me->in_handler && !pick(&me->rng, 24)) {
+	if (me->in_call && !me->in_handler && !pick(&me->rng, 6)) {
 		me->in_call = false;
 		count(C_jumps);
 		siglongjmp(me->out_of_call, 1);
@@ -277,7 +277,7 @@ void stress_learn_gate(void)
 /* ---- the pest ---- */
 
 /* A receiver whose context is lent now, if there is one before long. */
-static int somebody_lent(const struct stress_service_dir *own)
+static unsigned int somebody_lent(const struct stress_service_dir *own)
 {
 	const struct stress_thread_dir *r;
 	struct rpal_ctl *ctl;
@@ -287,18 +287,19 @@ static int somebody_lent(const struct stress_service_dir *own)
 		r = &own->thread[i % NR_LEVELS];
 		ctl = (struct rpal_ctl *)READ_ONCE(r->ctl);
 		if (ctl && READ_ONCE(ctl->word) & RPAL_WORD_LENT)
-			return r->tid;
+			return i % NR_LEVELS;
 		if (i % NR_LEVELS == 0)
 			sched_yield();
 	}
-	return own->thread[0].tid;
+	return 0;
 }
 
 static void signal_somebody(void)
 {
 	struct stress_service_dir *own = &sh->service[my_service];
-	int tid = pick(&me->rng, 2) ? somebody_lent(own) :
-		  own->thread[pick(&me->rng, NR_THREADS)].tid;
+	unsigned int nr = pick(&me->rng, 2) ? somebody_lent(own) :
+			  pick(&me->rng, NR_THREADS);
+	int tid = own->thread[nr].tid;
 	int sig = pick(&me->rng, 2) ? SIGUSR1 : SIGUSR2;
 	int n = 1 + pick(&me->rng, 8);
 
@@ -306,6 +307,19 @@ static void signal_somebody(void)
 		stress_tgkill(own->pid, tid, sig);
 		if (!pick(&me->rng, 3))
 			sched_yield();
+	}
+}
+
+static void ring_somebody(void)
+{
+	struct stress_service_dir *own = &sh->service[my_service];
+	int n = 1 + pick(&me->rng, 8);
+	unsigned int nr;
+
+	while (n--) {
+		nr = pick(&me->rng, 4) ? somebody_lent(own) :
+		     pick(&me->rng, NR_LEVELS);
+		stress_ring(nr, 1 + pick(&me->rng, 3));
 	}
 }
 
@@ -340,7 +354,7 @@ void *stress_pest(void *arg)
 			stress_exec(exec >> 8);
 		pages = threads[pick(&me->rng, NR_LEVELS)].pages;
 		/* What flushes TLBs costs most: of all with a window, each. */
-		switch (pick(&me->rng, 30)) {
+		switch (pick(&me->rng, 32)) {
 		case 0 ... 17:
 			signal_somebody();
 			break;
@@ -361,9 +375,12 @@ void *stress_pest(void *arg)
 				 PROT_READ | PROT_WRITE);
 			break;
 		default:
+			ring_somebody();
 			break;
 		}
 		usleep(pick(&me->rng, 12000));
 	}
+	stress_last_rings();
+	__atomic_sub_fetch(&own->active, 1, __ATOMIC_RELEASE);
 	return NULL;
 }

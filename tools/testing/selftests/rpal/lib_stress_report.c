@@ -41,6 +41,8 @@ static const char *const names[NR_COUNTS] = {
 	[C_timeouts] = "timeouts",
 	[C_interrupted] = "interrupted",
 	[C_unregistered] = "unregistered",
+	[C_rings] = "rings",
+	[C_heard] = "heard",
 	[C_lives] = "lives",
 	[C_lives_lent] = "lives_lent",
 };
@@ -104,9 +106,10 @@ static const struct {
 	{ "T6_native", "release_native" },
 	{ "T7_ready", "want_ready" },
 	{ "T7_lent", "wanted" },
-	/* These receivers wait for no descriptor yet. */
 	{ "T8_ready", "event_ready" },
 	{ "T8_lent", "event_lent" },
+	{ "T8_late", "event_late" },
+	{ "T8_native", "event_native" },
 	{ "T9_alone", "kill_alone" },
 	{ "T9_evict", "evict" },
 	{ "T9_evicted", "evicted" },

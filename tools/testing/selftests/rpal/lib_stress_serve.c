@@ -22,6 +22,32 @@ static void spin(unsigned long turns, uint64_t pattern)
 		stress_bad(P_CONTEXT, "a register changed in a loop");
 }
 
+static unsigned long now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000UL + ts.tv_nsec;
+}
+
+/*
+ * Longer than the kernel leaves an event waiting, or until somebody waits for
+ * the release; and no longer than the context is lent.
+ */
+static void linger(struct stress_thread *t, uint64_t arg)
+{
+	bool stays = arg >> 63;
+	unsigned long end = now_ns() + arg % 10000000 + (stays ? 12000000 : 0);
+	unsigned long word;
+
+	WRITE_ONCE(t->lingers, true);
+	do {
+		word = READ_ONCE(rpal_self->word);
+	} while (word & RPAL_WORD_LENT && now_ns() < end &&
+		 (stays || !(word & RPAL_WORD_EVENT)));
+	WRITE_ONCE(t->lingers, false);
+}
+
 static void make_syscall(uint64_t pattern)
 {
 	uint64_t after, gpr = pattern;
@@ -74,6 +100,12 @@ static bool do_kind(struct stress_thread *t, enum kind kind, uint64_t arg)
 	switch (kind) {
 	case K_SPIN:
 		spin(arg % (arg >> 60 ? 30000 : 500000), arg);
+		break;
+	case K_LINGER:
+		linger(t, arg);
+		break;
+	case K_RING:
+		stress_ring(arg % NR_LEVELS, 1 + (arg >> 8) % 3);
 		break;
 	case K_SYSCALL:
 		make_syscall(arg);

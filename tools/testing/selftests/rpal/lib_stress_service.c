@@ -114,8 +114,10 @@ static void *receiver(void *arg)
 		timeout = pick(&me->rng, 3) ? RPAL_WAIT_FOREVER :
 			  1000000UL * (1 + pick(&me->rng, 30));
 		ret = gate_wait(rpal_self, stress_serve, me, timeout,
-				RPAL_WAIT_NO_FD);
-		if (ret == -ETIMEDOUT && timeout != RPAL_WAIT_FOREVER)
+				me->awaits);
+		if (!ret && me->bell >= 0)
+			stress_hear();
+		else if (ret == -ETIMEDOUT && timeout != RPAL_WAIT_FOREVER)
 			count(C_timeouts);
 		else if (ret == -EINTR)
 			count(C_interrupted);
@@ -131,12 +133,15 @@ static enum kind pick_kind(void)
 {
 	/* Most do nothing: the gate is what is to be met. */
 	static const enum kind some[] = {
-		K_SPIN, K_SPIN, K_SYSCALL, K_SYSCALL, K_SYSCALL, K_YIELD,
-		K_SLEEP, K_MAP, K_PAGES, K_PAGES, K_TRAP, K_ILL, K_NEST, K_NEST,
-		K_NEST, K_FORK,
+		K_SPIN, K_SPIN, K_RING, K_SYSCALL, K_SYSCALL, K_SYSCALL,
+		K_YIELD, K_SLEEP, K_MAP, K_PAGES, K_PAGES, K_TRAP, K_ILL,
+		K_NEST, K_NEST, K_NEST, K_FORK,
 	};
 	enum kind kind;
 
+	/* No other kind is lent for so long that an event ends it. */
+	if (!pick(&me->rng, 24))
+		return K_LINGER;
 	if (pick(&me->rng, 8))
 		return K_NOTHING;
 	kind = some[pick(&me->rng, ARRAY_SIZE(some))];
@@ -184,6 +189,7 @@ static void batch(void)
 			usleep(1000);
 			break;
 		}
+		stress_ring_maybe(&me->rng);
 		/* The reply's copy meets a fault. */
 		if (!pick(&me->rng, 16))
 			madvise(me->out, MSG_SIZE(MAX_WORDS), MADV_DONTNEED);
@@ -227,7 +233,7 @@ static void *caller(void *arg)
 			stress_exec(exec >> 8);
 		batch();
 	}
-	__atomic_sub_fetch(&own->callers, 1, __ATOMIC_RELEASE);
+	__atomic_sub_fetch(&own->active, 1, __ATOMIC_RELEASE);
 	/* What comes late must still find the thread. */
 	for (;;)
 		pause();
@@ -266,6 +272,10 @@ long do_stress_start(unsigned long learn_first, unsigned long life,
 					MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 			CHECK(t->in && t->pages != MAP_FAILED);
 		}
+	}
+	stress_bells(threads);
+	for (i = 0; i < NR_THREADS; i++) {
+		t = &threads[i];
 		CHECK(!pthread_create(&thread, NULL,
 				      i < NR_LEVELS ? receiver : caller, t));
 		while (!__atomic_load_n(&own->thread[i].tid, __ATOMIC_ACQUIRE))
@@ -292,4 +302,39 @@ long do_stress_detach(unsigned long service, unsigned long a1,
 		      unsigned long a2, unsigned long a3)
 {
 	return rpal_detach(descriptors[service]);
+}
+
+static void renew(int i, uint64_t *rng)
+{
+	uint32_t *link = &sh->service[my_service].link[i];
+	long ret;
+
+	__atomic_add_fetch(link, 1, __ATOMIC_SEQ_CST);
+	ret = rpal_detach(descriptors[i]);
+	if (ret)
+		stress_bad(P_CAUSE, "detach of %d from %d gave %ld", my_service,
+			   i, ret);
+	count(C_detaches);
+	if (pick(rng, 2))
+		usleep(pick(rng, 2000));
+	ret = rpal_attach(descriptors[i], NULL);
+	if (ret)
+		stress_bad(P_CAUSE, "attach of %d to %d again gave %ld",
+			   my_service, i, ret);
+	__atomic_add_fetch(link, 1, __ATOMIC_SEQ_CST);
+	count(C_attaches);
+}
+
+long do_stress_renew(unsigned long seed, unsigned long times, unsigned long a2,
+		     unsigned long a3)
+{
+	uint64_t rng = seed;
+	int i;
+
+	while (times--) {
+		i = pick(&rng, sh->services);
+		if (i != my_service && sh->service[my_service].link[i] & 1)
+			renew(i, &rng);
+	}
+	return 0;
 }

@@ -2,10 +2,11 @@
 /*
  * Everything at once: services that call each other from many threads, while
  * they are killed, frozen, stopped, executed, detached, signalled, forked and
- * moved, and while breakpoints disturb each instruction of the gate. Each
- * message has a number and a checksum, and each receiver notes what it
- * carries out; every call must come to an end, with an error only if somebody
- * gave it a cause.
+ * moved, while descriptors that they wait for become ready, and while
+ * breakpoints disturb each instruction of the gate. Each message has a number
+ * and a checksum, and each receiver notes what it carries out; every call must
+ * come to an end, with an error only if somebody gave it a cause, and every
+ * event must be told.
  *
  * rpal_stress [--seed N] [--seconds N] [--services N]
  *
@@ -16,7 +17,8 @@
  * To see these fail: resolve a region of the gate wrongly (lost, doubled or
  * context, by the breakpoints); let T6 not compare the owner (doubled); drop
  * a dying receiver's tickets (hung); fail a call whose receiver only timed
- * out (cause); leave a window's VMA or a slot behind (left).
+ * out (cause); do not sleep on the descriptor's queue, or answer 0 without a
+ * look at the file (event); leave a window's VMA or a slot behind (left).
  */
 #include <fcntl.h>
 #include <getopt.h>
@@ -41,6 +43,7 @@ static const char *const properties[NR_PROPERTIES] = {
 	[P_DOUBLED] = "no message is carried out twice",
 	[P_TORN] = "no message is torn",
 	[P_CAUSE] = "every error has its cause",
+	[P_EVENT] = "every event is told, and no other",
 	[P_CONTEXT] = "every handler and receiver finds its own context",
 	[P_DIED] = "nobody dies by itself",
 	[P_HUNG] = "every call comes to an end",
@@ -164,7 +167,7 @@ static void options(int argc, char **argv, struct stress_shared *to)
 	int c;
 
 	to->seed = time(NULL) ^ (uint64_t)getpid() << 32;
-	to->seconds = 20;
+	to->seconds = rpal_part_of(16) + 4;
 	to->services = 8;
 	while ((c = getopt_long(argc, argv, "", known, NULL)) != -1) {
 		switch (c) {

@@ -30,8 +30,8 @@
 
 /* What must hold; each is one test. */
 enum property {
-	P_LOST, P_DOUBLED, P_TORN, P_CAUSE, P_CONTEXT, P_DIED, P_HUNG, P_LEFT,
-	NR_PROPERTIES
+	P_LOST, P_DOUBLED, P_TORN, P_CAUSE, P_EVENT, P_CONTEXT, P_DIED, P_HUNG,
+	P_LEFT, NR_PROPERTIES
 };
 
 /* What is counted in user mode. */
@@ -41,14 +41,15 @@ enum {
 	C_ended_borrowed, C_ended_native, C_moved, C_kills, C_kills_frozen,
 	C_execs, C_attaches, C_detaches, C_same_key, C_freezes, C_signals,
 	C_breakpoints, C_jumps, C_affinity, C_forks, C_maps, C_faults, C_traps,
-	C_timeouts, C_interrupted, C_unregistered, C_lives, C_lives_lent,
+	C_timeouts, C_interrupted, C_unregistered, C_rings, C_heard,
+	C_lives, C_lives_lent,
 	NR_COUNTS
 };
 
 /* What a call makes the receiver do, besides checking and answering. */
 enum kind {
-	K_NOTHING, K_SPIN, K_SYSCALL, K_YIELD, K_SLEEP, K_MAP, K_PAGES, K_TRAP,
-	K_ILL, K_FORK, K_NEST,
+	K_NOTHING, K_SPIN, K_LINGER, K_RING, K_SYSCALL, K_YIELD, K_SLEEP, K_MAP,
+	K_PAGES, K_TRAP, K_ILL, K_FORK, K_NEST,
 	NR_KINDS
 };
 
@@ -98,7 +99,7 @@ struct stress_thread_dir {
 struct stress_service_dir {
 	uint32_t life;
 	int32_t pid;
-	uint32_t callers;	/* that have not stopped yet */
+	uint32_t active;	/* callers and pest that have not stopped yet */
 	uint32_t exec;		/* exec asked of: 1 + thread, 2nd byte: how */
 	uint32_t link[MAX_SERVICES];
 	struct stress_thread_dir thread[NR_THREADS];
@@ -141,6 +142,10 @@ struct stress_thread {
 	unsigned int csr;	/* MXCSR that its calls are made with */
 	struct stress_msg *in, *out;	/* callers: request and reply */
 	void *pages;		/* scratch memory that receivers drop */
+	int bell;		/* receivers: an eventfd, or -1 */
+	int awaits;		/* that, or an epoll descriptor that has it */
+	uint64_t rung, heard;
+	bool lingers;		/* it runs a long call, borrowed */
 };
 
 extern struct stress_shared *sh;
@@ -204,6 +209,15 @@ struct stress_entry *stress_entry(unsigned int id, uint64_t seq);
 long stress_serve(void *cookie, unsigned long a0, unsigned long a1,
 		  unsigned long a2, unsigned long a3);
 
+/* lib_stress_bell.c */
+void stress_bells(struct stress_thread *threads);
+void stress_ring(unsigned int receiver, uint64_t n);
+/* Often a receiver that is in a long call, else seldom any. */
+void stress_ring_maybe(uint64_t *rng);
+void stress_hear(void);
+/* When all is quiet: each ring must be heard. */
+void stress_last_rings(void);
+
 /* lib_stress_events.c */
 void stress_handlers(void);
 void stress_event_open(void);
@@ -223,6 +237,9 @@ long do_stress_attach(unsigned long fd, unsigned long service,
 		      unsigned long a2, unsigned long a3);
 long do_stress_detach(unsigned long service, unsigned long a1,
 		      unsigned long a2, unsigned long a3);
+/* Detach some that are attached, and attach them again. */
+long do_stress_renew(unsigned long seed, unsigned long times,
+		     unsigned long a2, unsigned long a3);
 __noreturn void stress_exec(bool arm);
 void stress_await_ready(void);
 
