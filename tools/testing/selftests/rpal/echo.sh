@@ -2,45 +2,20 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # The sample programs: a server and a client that are started separately and
-# find each other by a socket. RPAL_BIN says where they are.
+# find each other by a socket.
 #
 # To see these fail: let the server answer anything else, or make any of the
 # system calls that the library builds on fail.
 
-ksft_skip=4
-tests=0
-failed=0
-bin=${RPAL_BIN:-}
+. "$(dirname "$0")/lib.sh"
+
 messages=${RPAL_MESSAGES:-1000}
 server=
 log=client
 # Against hangs, where there is such a program.
 limit=$(command -v timeout) && limit="$limit 900"
 
-result() {
-	tests=$((tests + 1))
-	if [ "$1" -eq 0 ]; then
-		echo "ok $tests $2"
-	else
-		echo "not ok $tests $2"
-		failed=1
-	fi
-}
-
-skip_all() {
-	echo "1..0 # SKIP $1"
-	exit $ksft_skip
-}
-
-echo "TAP version 13"
-[ -e /proc/sys/kernel/rpal_disabled ] || skip_all "this kernel has no RPAL"
-grep -qw pku /proc/cpuinfo || skip_all "this CPU has no protection keys"
-for program in rpal echo-server echo-client; do
-	if [ -z "$bin" ] && path=$(command -v $program); then
-		bin=$(dirname "$path")
-	fi
-	[ -x "$bin/$program" ] || skip_all "$program is not installed"
-done
+need rpal echo-server echo-client
 
 work=$(mktemp -d)
 cleanup() {

@@ -2,6 +2,7 @@
 /* Calls: receiver threads, and what callers use. */
 #include <pthread.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 #include "rpal_lib.h"
 
@@ -150,4 +151,33 @@ long do_getpid(unsigned long a1, unsigned long a2, unsigned long a3,
 	       unsigned long a4)
 {
 	return getpid();
+}
+
+long do_clock(unsigned long out, unsigned long a2, unsigned long a3,
+	      unsigned long a4)
+{
+	struct timespec ts;
+
+	CHECK(!clock_gettime(CLOCK_MONOTONIC, &ts));
+	*(long *)out = ts.tv_sec * 1000000000 + ts.tv_nsec;
+	return 0;
+}
+
+long do_int80(unsigned long nr, unsigned long bx, unsigned long a3,
+	      unsigned long a4)
+{
+	long ret;
+
+	asm volatile("int $0x80"
+		     : "=a" (ret)
+		     : "a" (nr), "b" (bx), "c" (0), "d" (0)
+		     : "r8", "r9", "r10", "r11", "memory");
+	return ret;
+}
+
+bool rpal_has_int80(void)
+{
+	struct rpal_fault f;
+
+	return rpal_try(&f, do_int80, INT80_GETPID, 0, 0, 0) == getpid() && !f.sig;
 }

@@ -203,6 +203,16 @@ int rpal_reap(struct rpal_proc *p)
 	return status;
 }
 
+int rpal_stopped(pid_t pid)
+{
+	int status;
+
+	CHECK(waitpid(pid, &status, __WALL) == pid);
+	if (!WIFSTOPPED(status))
+		FAIL("process %d: status %#x", pid, status);
+	return WSTOPSIG(status);
+}
+
 void rpal_end(struct rpal_proc *p)
 {
 	/* A forked child of ours may have this end of the socket too. */
@@ -326,6 +336,13 @@ long do_peek(unsigned long addr, unsigned long a1, unsigned long a2,
 	     unsigned long a3)
 {
 	return READ_ONCE(*(long *)addr);
+}
+
+long do_peek_opened(unsigned long addr, unsigned long key, unsigned long a2,
+		    unsigned long a3)
+{
+	pkru_open(key);
+	return do_peek(addr, 0, 0, 0);
 }
 
 long do_poke(unsigned long addr, unsigned long val, unsigned long a2,

@@ -1,42 +1,25 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# The userspace library's own tests with real services, as TAP. RPAL_BIN says
-# where their program is.
+# The userspace library's own tests with real services, as TAP.
 #
 # To see these fail: break what the library promises, such as that a late
 # call's answer stays out of the buffer.
 
-ksft_skip=4
-bin=${RPAL_BIN:-}
+. "$(dirname "$0")/lib.sh"
 
-skip_all() {
-	echo "1..0 # SKIP $1"
-	exit $ksft_skip
-}
-
-echo "TAP version 13"
-[ -e /proc/sys/kernel/rpal_disabled ] || skip_all "this kernel has no RPAL"
-grep -qw pku /proc/cpuinfo || skip_all "this CPU has no protection keys"
-[ -n "$bin" ] || bin=$(dirname "$(command -v rpal-live)")
-[ -x "$bin/rpal-live" ] || skip_all "rpal-live is not installed"
+need rpal-live
 
 # Each by itself: what its services print is no result.
-tests=$("$bin/rpal-live" --list 2>/dev/null | sed -n 's/: test$//p')
-number=0
-failed=0
+names=$("$bin/rpal-live" --list 2>/dev/null | sed -n 's/: test$//p')
 # shellcheck disable=SC2086 # they are words
-set -- $tests
+set -- $names
 echo "1..$#"
-for test; do
-	number=$((number + 1))
-	if output=$("$bin/rpal-live" --exact "$test" 2>&1); then
-		echo "ok $number $test"
-	else
-		echo "$output" | sed 's/^/# /'
-		echo "not ok $number $test"
-		failed=1
-	fi
+for name; do
+	output=$("$bin/rpal-live" --exact "$name" 2>&1)
+	status=$?
+	[ $status -eq 0 ] || echo "$output" | sed 's/^/# /'
+	result $status "$name"
 done
-[ "$number" -ne 0 ] || failed=1
+[ "$tests" -ne 0 ] || failed=1
 exit $failed

@@ -227,16 +227,6 @@ RPAL_TEST(sleep_inside)
 	CHECK(call(sleep_and_poll, 10, 0) >= 20);
 }
 
-static long now(unsigned long out, unsigned long a2, unsigned long a3,
-		unsigned long a4)
-{
-	struct timespec ts;
-
-	CHECK(!clock_gettime(CLOCK_MONOTONIC, &ts));
-	*(long *)out = ts.tv_sec * 1000000000 + ts.tv_nsec;
-	return 0;
-}
-
 /* The vDSO's data page is not one that a window can show. */
 RPAL_TEST(vdso_clock)
 {
@@ -245,9 +235,9 @@ RPAL_TEST(vdso_clock)
 
 	setup();
 	for (i = 0; i < 200; i++) {
-		now((long)&before, 0, 0, 0);
-		CHECK_EQ(0, rpal_call(&peer, now, (long)&inside, 0, 0));
-		now((long)&after, 0, 0, 0);
+		do_clock((long)&before, 0, 0, 0);
+		CHECK_EQ(0, rpal_call(&peer, do_clock, (long)&inside, 0, 0));
+		do_clock((long)&after, 0, 0, 0);
 		CHECK(before <= inside && inside <= after);
 	}
 }
@@ -291,28 +281,15 @@ RPAL_TEST(seccomp_of_caller)
 
 /* ---- other ways into the kernel ---- */
 
-static long int80_getpid(unsigned long a1, unsigned long a2, unsigned long a3,
-			 unsigned long a4)
-{
-	long ret;
-
-	asm volatile("int $0x80"
-		     : "=a" (ret)
-		     : "a" (20)	/* getpid, of the 32-bit table */
-		     : "memory", "r8", "r9", "r10", "r11");
-	return ret;
-}
-
 RPAL_TEST(int80)
 {
-	struct rpal_fault f;
 	int i;
 
-	if (rpal_try(&f, int80_getpid, 0, 0, 0, 0) != getpid() || f.sig)
+	if (!rpal_has_int80())
 		rpal_skip("no 32-bit system calls in this kernel");
 	setup();
 	for (i = 0; i < 20; i++)
-		CHECK_EQ(peer.pid, call(int80_getpid, 0, 0));
+		CHECK_EQ(peer.pid, call(do_int80, INT80_GETPID, 0));
 }
 
 static long vsyscall_time(unsigned long a1, unsigned long a2, unsigned long a3,

@@ -45,6 +45,7 @@
 #define RPAL_CTL_PAGES		16	/* the control area of a service */
 #define RPAL_KEY_FIRST		8	/* the keys that services get */
 #define RPAL_KEY_LAST		15
+#define GATE_SLOT		255UL	/* where the gate is, in every service */
 
 #define READ_ONCE(x)		__atomic_load_n(&(x), __ATOMIC_RELAXED)
 #define WRITE_ONCE(x, v)	__atomic_store_n(&(x), v, __ATOMIC_RELAXED)
@@ -201,6 +202,8 @@ static inline unsigned long rpal_there(struct rpal_proc *p, const void *here)
 
 /* Wait for its end; the status is as of waitpid(2). */
 int rpal_reap(struct rpal_proc *p);
+/* Wait until a tracee, child or not, has stopped; by which signal. */
+int rpal_stopped(pid_t pid);
 /* End it by closing its socket; it must leave in peace. */
 void rpal_end(struct rpal_proc *p);
 /* SIGKILL and reap. */
@@ -244,6 +247,9 @@ long do_madvise(unsigned long addr, unsigned long len, unsigned long advice,
 		unsigned long a3);
 long do_peek(unsigned long addr, unsigned long a1, unsigned long a2,
 	     unsigned long a3);
+/* Of memory that has that key. */
+long do_peek_opened(unsigned long addr, unsigned long key, unsigned long a2,
+		    unsigned long a3);
 long do_poke(unsigned long addr, unsigned long val, unsigned long a2,
 	     unsigned long a3);
 long do_fill(unsigned long addr, unsigned long len, unsigned long byte,
@@ -308,6 +314,15 @@ long do_add(unsigned long a1, unsigned long a2, unsigned long a3,
 	    unsigned long a4);
 long do_getpid(unsigned long a1, unsigned long a2, unsigned long a3,
 	       unsigned long a4);
+/* The monotonic clock, in nanoseconds, to the caller's long at @out. */
+long do_clock(unsigned long out, unsigned long a2, unsigned long a3,
+	      unsigned long a4);
+/* A system call by the entry for 32-bit ones, with its number there. */
+long do_int80(unsigned long nr, unsigned long bx, unsigned long a3,
+	      unsigned long a4);
+#define INT80_GETPID		20
+/* Are there any? */
+bool rpal_has_int80(void);
 
 long rpal_gate_copy(void *dst, const void *src, unsigned long len);
 

@@ -14,8 +14,6 @@
 #include "rpal_test.h"
 #include "rpal_image.h"
 
-#define GATE_SLOT	255UL
-
 static unsigned long slot_of(unsigned long addr)
 {
 	return addr >> RPAL_SLOT_SHIFT;

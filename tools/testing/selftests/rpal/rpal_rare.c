@@ -2,10 +2,12 @@
 /*
  * What programs seldom do, and machines seldom meet.
  *
- * To see these fail: let rpal_child_pkru() answer its argument (threads_key);
- * serve the peer's special mappings (time_namespace); leave evict() out
- * (robust_mutex); take the line out of unhandled_signal() (log); keep
- * TRAP_HWBKPT from the caller (hardware_breakpoint).
+ * To see these fail: judge by the instruction's address whose system call it
+ * is (text_of_peer); let rpal_child_pkru() answer its argument (threads_key);
+ * serve the peer's special mappings, and not as a stranger (time_namespace);
+ * leave evict() out (robust_mutex); take the line out of unhandled_signal()
+ * (log); keep TRAP_HWBKPT from the caller (hardware_breakpoint); let nobody
+ * wait for a peer's page (userfault hangs).
  */
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
@@ -18,11 +20,8 @@
 #include <sys/syscall.h>
 #include <sys/user.h>
 #include <sys/wait.h>
-#include <time.h>
 
 #include "rpal_test.h"
-
-#define GATE_SLOT	255UL
 
 static struct rpal_proc peer;
 
@@ -94,14 +93,6 @@ static void debug_register(pid_t pid, int nr, unsigned long value)
 		      offsetof(struct user, u_debugreg[nr]), value));
 }
 
-static int stopped(pid_t pid)
-{
-	int status;
-
-	CHECK(waitpid(pid, &status, __WALL) == pid && WIFSTOPPED(status));
-	return WSTOPSIG(status);
-}
-
 /* A debugger's, at the receiver's code, for the caller: he is told, once. */
 RPAL_TEST(hardware_breakpoint)
 {
@@ -116,13 +107,13 @@ RPAL_TEST(hardware_breakpoint)
 	CHECK_EQ(3, rpal_call_from(&c, &peer, do_add, 1, 2));
 	CHECK(!ptrace(PTRACE_SEIZE, c.pid, 0, 0));
 	CHECK(!ptrace(PTRACE_INTERRUPT, c.pid, 0, 0));
-	stopped(c.pid);
+	rpal_stopped(c.pid);
 	debug_register(c.pid, 0, rpal_there(&peer, do_add));
 	debug_register(c.pid, 7, 1);
 	CHECK(!ptrace(PTRACE_CONT, c.pid, 0, 0));
 	rpal_post(&c, do_call, (unsigned long)peer.ctl,
 		  rpal_there(&peer, do_add), 1, 2);
-	CHECK_EQ(SIGTRAP, stopped(c.pid));
+	CHECK_EQ(SIGTRAP, rpal_stopped(c.pid));
 	CHECK(!ptrace(PTRACE_GETSIGINFO, c.pid, 0, &info));
 	CHECK_EQ(TRAP_HWBKPT, info.si_code);
 	/* Where it waits for the receiver, and not in its code. */
@@ -132,7 +123,7 @@ RPAL_TEST(hardware_breakpoint)
 	CHECK(rpal_result(&c, &ret));
 	CHECK_EQ(3, ret);
 	CHECK(!ptrace(PTRACE_INTERRUPT, c.pid, 0, 0));
-	stopped(c.pid);
+	rpal_stopped(c.pid);
 	CHECK(!ptrace(PTRACE_DETACH, c.pid, 0, 0));
 	CHECK_EQ(3, rpal_call_from(&c, &peer, do_add, 1, 2));
 }
@@ -245,16 +236,6 @@ RPAL_TEST(robust_mutex)
 
 /* ---- clocks ---- */
 
-static long now(unsigned long out, unsigned long a2, unsigned long a3,
-		unsigned long a4)
-{
-	struct timespec ts;
-
-	CHECK(!clock_gettime(CLOCK_MONOTONIC, &ts));
-	*(long *)out = ts.tv_sec * 1000000000 + ts.tv_nsec;
-	return 0;
-}
-
 /* The receiver's code has the receiver's clock, whoever executes it. */
 RPAL_TEST(time_namespace)
 {
@@ -270,9 +251,9 @@ RPAL_TEST(time_namespace)
 	CHECK(write(fd, offset, sizeof(offset) - 1) > 0);
 	rpal_partner(&peer);
 	for (i = 0; i < 200; i++) {
-		now((long)&before, 0, 0, 0);
-		CHECK_EQ(0, rpal_call(&peer, now, (long)&inside, 0, 0));
-		now((long)&after, 0, 0, 0);
+		do_clock((long)&before, 0, 0, 0);
+		CHECK_EQ(0, rpal_call(&peer, do_clock, (long)&inside, 0, 0));
+		do_clock((long)&after, 0, 0, 0);
 		CHECK(before + ahead <= inside && inside <= after + ahead);
 	}
 }
@@ -331,11 +312,21 @@ static long poison(unsigned long addr, unsigned long a1, unsigned long a2,
 	return rpal_err(madvise((void *)addr, RPAL_PAGE, MADV_HWPOISON));
 }
 
-static long peek_opened(unsigned long addr, unsigned long key,
-			unsigned long a2, unsigned long a3)
+/*
+ * By a child, which has the page, too: who injects the failure is told of it by
+ * a signal, and everybody else when it touches the page.
+ */
+static long poison_shared(unsigned long addr, unsigned long a1,
+			  unsigned long a2, unsigned long a3)
 {
-	pkru_open(key);
-	return do_peek(addr, 0, 0, 0);
+	int status;
+	pid_t pid = fork();
+
+	CHECK(pid >= 0);
+	if (!pid)
+		_exit(-poison(addr, 0, 0, 0));
+	CHECK_EQ(pid, waitpid(pid, &status, 0));
+	return WIFSIGNALED(status) ? WTERMSIG(status) : -WEXITSTATUS(status);
 }
 
 /* A page that the hardware gave up is as good as not there. */
@@ -343,17 +334,20 @@ RPAL_TEST(poisoned_page)
 {
 	struct rpal_fault f;
 	unsigned long addr;
+	long ret;
 
 	rpal_partner(&peer);
 	addr = rpal_mmap(&peer, 2 * RPAL_PAGE, PROT_READ | PROT_WRITE);
 	CHECK_EQ(0, rpal_run(&peer, do_fill, addr, 2 * RPAL_PAGE, 7, 0));
 	/* The window is not what has that memory. */
 	CHECK(poison(addr + RPAL_PAGE, 0, 0, 0) < 0);
-	if (rpal_run(&peer, poison, addr, 0, 0, 0) == -EINVAL)
+	ret = rpal_run(&peer, poison_shared, addr, 0, 0, 0);
+	if (ret == -EINVAL)
 		rpal_skip("no memory failures in this kernel");
-	rpal_try(&f, peek_opened, addr, peer.service.pkey, 0, 0);
+	CHECK_EQ(SIGBUS, ret);
+	rpal_try(&f, do_peek_opened, addr, peer.service.pkey, 0, 0);
 	CHECK_EQ(SIGBUS, f.sig);
-	rpal_try(&f, peek_opened, addr + RPAL_PAGE, peer.service.pkey, 0, 0);
+	rpal_try(&f, do_peek_opened, addr + RPAL_PAGE, peer.service.pkey, 0, 0);
 	CHECK_EQ(0, f.sig);
 	CHECK_EQ(-EPIPE, rpal_call(&peer, do_peek, addr, 0, 0));
 	CHECK_EQ(SIGBUS, rpal_reap(&peer) & ~0x80);
@@ -407,7 +401,7 @@ RPAL_TEST(userfault)
 	fd = rpal_run(&peer, make_userfault, addr, RPAL_PAGE, 0, 0);
 	if (fd < 0)
 		rpal_skip("no userfaultfd: %s", strerror(-fd));
-	rpal_post(&c, peek_opened, addr, peer.service.pkey, 0, 0);
+	rpal_post(&c, do_peek_opened, addr, peer.service.pkey, 0, 0);
 	CHECK_EQ(addr, rpal_run(&peer, wait_userfault, fd, 0, 0, 0));
 	rpal_kill(&c);
 	CHECK_EQ(0, rpal_run(&peer, serve_userfault, fd, addr, 0, 0));

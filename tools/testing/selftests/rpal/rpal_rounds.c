@@ -104,11 +104,11 @@ RPAL_PLAIN_TEST(leave_nothing)
  */
 RPAL_TEST(restarts)
 {
+	int i, rounds = rpal_part_of(RPAL_SLOT_LAST + 20);
 	struct rpal_proc p;
-	int i;
 
 	rpal_register();
-	for (i = 0; i < RPAL_SLOT_LAST + 20; i++) {
+	for (i = 0; i < rounds; i++) {
 		rpal_spawn(&p);
 		rpal_connect(&p);
 		rpal_serve(&p);

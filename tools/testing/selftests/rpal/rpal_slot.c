@@ -3,8 +3,9 @@
  * The edges of a slot: what is not in it, does not fit, or is thrown away; and
  * an execve() that is disturbed on the way into one.
  *
- * To see these fail: leave the range of MAP_32BIT as it was (below_4g); answer
- * EINTR as it is (exec_in_a_storm).
+ * To see these fail: leave the range of MAP_32BIT as it was (below_4g); search
+ * below the slot, or beyond it (too_large); answer EINTR as it is
+ * (exec_in_a_storm).
  */
 #include <signal.h>
 #include <stdlib.h>
@@ -15,13 +16,6 @@
 #include "rpal_image.h"
 
 static struct rpal_proc peer;
-
-static long peek_opened(unsigned long addr, unsigned long key,
-			unsigned long a2, unsigned long a3)
-{
-	pkru_open(key);
-	return do_peek(addr, 0, 0, 0);
-}
 
 RPAL_TEST(below_4g)
 {
@@ -100,7 +94,7 @@ RPAL_TEST(empty_slot)
 	rpal_serve(&peer);
 	rpal_post(&peer, unmap_slot, 0, 0, 0, 0);
 	do {
-		rpal_try(&f, peek_opened, peer.base, peer.service.pkey, 0, 0);
+		rpal_try(&f, do_peek_opened, peer.base, peer.service.pkey, 0, 0);
 		sched_yield();
 	} while (!f.sig);
 	CHECK_EQ(SIGBUS, f.sig);

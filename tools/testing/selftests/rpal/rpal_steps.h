@@ -5,8 +5,6 @@
 
 #include "rpal_lib.h"
 
-#define GATE_SLOT	255UL
-
 /* The parts of the gate, in the order of their addresses. */
 enum steps_region {
 	AT_CALL,	/* the frame is made */

@@ -214,19 +214,6 @@ RPAL_TEST(settled)
 	CHECK_EQ(0, rpal_syscall(__NR_arch_prctl, ARCH_SET_GS, 0, 0, 0, 0, 0));
 }
 
-/* A system call by the entry for 32-bit ones. */
-static long int80(unsigned long nr, unsigned long bx, unsigned long a2,
-		  unsigned long a3)
-{
-	long ret;
-
-	asm volatile("int $0x80"
-		     : "=a" (ret)
-		     : "a" (nr), "b" (bx), "c" (0), "d" (0)
-		     : "r8", "r9", "r10", "r11", "memory");
-	return ret;
-}
-
 RPAL_TEST(settled_32)
 {
 	/* By their numbers there. */
@@ -241,20 +228,18 @@ RPAL_TEST(settled_32)
 		{ 384, ARCH_SET_FS },		/* arch_prctl */
 		{ 386, 0 },			/* rseq */
 	};
-	struct rpal_fault f;
 	size_t i;
 	long ret;
 
-	ret = rpal_try(&f, int80, 20, 0, 0, 0);	/* getpid */
-	if (f.sig || ret != getpid())
+	if (!rpal_has_int80())
 		rpal_skip("no system calls by int $0x80 here");
 	CHECK_EQ(0, rpal_thread(0, NULL));
 	for (i = 0; i < ARRAY_SIZE(table); i++) {
-		ret = int80(table[i].nr, table[i].bx, 0, 0);
+		ret = do_int80(table[i].nr, table[i].bx, 0, 0);
 		if (ret != -EBUSY)
 			FAIL("line %zu: %ld", i, ret);
 	}
-	CHECK_EQ(getpid(), int80(20, 0, 0, 0));
+	CHECK_EQ(getpid(), do_int80(INT80_GETPID, 0, 0, 0));
 }
 
 static __attribute__((no_stack_protector))

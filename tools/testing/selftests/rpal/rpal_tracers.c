@@ -20,7 +20,6 @@
 
 #include "rpal_test.h"
 
-#define GATE_SLOT	255UL
 /* A system call by which a tracee says where it is: no such process. */
 #define MARK_BEGIN	0x7ffffff1UL
 #define MARK_END	0x7ffffff2UL
@@ -106,16 +105,6 @@ static void finish(unsigned long nr)
 	rpal_end(&r);
 }
 
-static int wait_stop(pid_t pid)
-{
-	int status;
-
-	CHECK(waitpid(pid, &status, __WALL) == pid);
-	if (!WIFSTOPPED(status))
-		FAIL("process %d: status %#x", pid, status);
-	return status;
-}
-
 static void seize(pid_t pid)
 {
 	CHECK(!ptrace(PTRACE_SEIZE, pid, 0, PTRACE_O_TRACESYSGOOD));
@@ -156,11 +145,11 @@ static void follow_syscalls(struct rpal_proc *p, unsigned long *pairs)
 	unsigned long fsbase = 0;
 
 	for (;;) {
-		int status;
+		int sig;
 
 		CHECK(!ptrace(PTRACE_SYSCALL, p->pid, 0, 0));
-		status = wait_stop(p->pid);
-		if (WSTOPSIG(status) == (SIGTRAP | 0x80)) {
+		sig = rpal_stopped(p->pid);
+		if (sig == (SIGTRAP | 0x80)) {
 			CHECK(ptrace(PTRACE_GET_SYSCALL_INFO, p->pid,
 				     sizeof(info), &info) > 0);
 			if (info.op == PTRACE_SYSCALL_INFO_ENTRY) {
@@ -189,24 +178,12 @@ RPAL_PLAIN_TEST(syscall_stops)
 	setup();
 	seize(c.pid);
 	interrupt(c.pid);
-	wait_stop(c.pid);
+	rpal_stopped(c.pid);
 	rpal_post(&c, calls, 300, 0, 0, 0);
 	follow_syscalls(&c, &pairs);
 	/* The marks, and one for each call that is handed over. */
 	EXPECT_LE(302, pairs);
 	finish(300);
-}
-
-static long int80_getpid(unsigned long a1, unsigned long a2, unsigned long a3,
-			 unsigned long a4)
-{
-	long ret;
-
-	asm volatile("int $0x80"
-		     : "=a" (ret)
-		     : "a" (20)	/* getpid, of the 32-bit table */
-		     : "memory", "r8", "r9", "r10", "r11");
-	return ret;
 }
 
 /* System calls that are not made, in their own way, and a whole one each. */
@@ -222,7 +199,8 @@ static long skipped_calls(unsigned long nr, unsigned long fn, unsigned long a2,
 		mark(MARK_BEGIN);
 		if (fn)
 			CHECK_EQ(target.peer,
-				 rpal_gate((void *)target.ctl, fn, 0, 0, 0));
+				 rpal_gate((void *)target.ctl, fn,
+					   INT80_GETPID, 0, 0));
 	}
 	mark(MARK_END);
 	return nr;
@@ -232,15 +210,14 @@ static long skipped_calls(unsigned long nr, unsigned long fn, unsigned long a2,
 RPAL_PLAIN_TEST(skipped_syscalls)
 {
 	unsigned long pairs = 0, fn = 0;
-	struct rpal_fault f;
 	long ret;
 
 	setup();
-	if (rpal_try(&f, int80_getpid, 0, 0, 0, 0) == getpid() && !f.sig)
-		fn = rpal_there(&r, int80_getpid);
+	if (rpal_has_int80())
+		fn = rpal_there(&r, do_int80);
 	seize(c.pid);
 	interrupt(c.pid);
-	wait_stop(c.pid);
+	rpal_stopped(c.pid);
 	rpal_post(&c, skipped_calls, 50, fn, 0, 0);
 	follow_syscalls(&c, &pairs);
 	EXPECT_LE(52, pairs);
@@ -263,7 +240,7 @@ RPAL_PLAIN_TEST(interrupts)
 		seize(c.pid);
 		nanosleep(&ts, NULL);
 		interrupt(c.pid);
-		wait_stop(c.pid);
+		rpal_stopped(c.pid);
 		check_registers(&c, &fsbase);
 		detach(c.pid);
 		ts.tv_nsec = 100000 + i * 7919 % 900000;
@@ -279,7 +256,7 @@ RPAL_PLAIN_TEST(seized)
 	seize(c.pid);
 	EXPECT_EQ(500, rpal_run(&c, calls, 500, 0, 0, 0));
 	interrupt(c.pid);
-	wait_stop(c.pid);
+	rpal_stopped(c.pid);
 	detach(c.pid);
 	EXPECT_EQ(500, rpal_run(&c, calls, 500, 0, 0, 0));
 	rpal_end(&c);
@@ -299,14 +276,14 @@ RPAL_PLAIN_TEST(single_steps)
 	setup();
 	seize(c.pid);
 	interrupt(c.pid);
-	wait_stop(c.pid);
+	rpal_stopped(c.pid);
 	CHECK(!ptrace(PTRACE_SYSCALL, c.pid, 0, 0));
 	rpal_post(&c, calls, 20, 0, 0, 0);
 	/* To the first mark at full speed. */
 	for (;;) {
-		int status = wait_stop(c.pid);
+		int sig = rpal_stopped(c.pid);
 
-		if (WSTOPSIG(status) == (SIGTRAP | 0x80) &&
+		if (sig == (SIGTRAP | 0x80) &&
 		    ptrace(PTRACE_GET_SYSCALL_INFO, c.pid, sizeof(info),
 			   &info) > 0 &&
 		    info.op == PTRACE_SYSCALL_INFO_ENTRY &&
@@ -317,7 +294,7 @@ RPAL_PLAIN_TEST(single_steps)
 	}
 	for (steps = 0; steps < 200000; steps++) {
 		CHECK(!ptrace(PTRACE_SINGLESTEP, c.pid, 0, 0));
-		wait_stop(c.pid);
+		rpal_stopped(c.pid);
 		check_registers(&c, &fsbase);
 		CHECK(!ptrace(PTRACE_GETREGS, c.pid, 0, &regs));
 		if (regs.rip >> RPAL_SLOT_SHIFT == GATE_SLOT)
@@ -370,9 +347,9 @@ RPAL_PLAIN_TEST(tracer_dies)
 			seize(c.pid);
 			interrupt(c.pid);
 			/* Our child it is not; __WALL waits for it anyway. */
-			wait_stop(c.pid);
+			rpal_stopped(c.pid);
 			CHECK(!ptrace(PTRACE_SYSCALL, c.pid, 0, 0));
-			wait_stop(c.pid);
+			rpal_stopped(c.pid);
 			_exit(0);
 		}
 		ASSERT_EQ(pid, waitpid(pid, &status, 0));
