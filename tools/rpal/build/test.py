@@ -56,6 +56,11 @@ class Cell:
         """One in how many rounds of the long tests is run."""
         return 8 if self.flavour == "debug" and not os.environ.get("ALL") else 1
 
+    @property
+    def slow(self):
+        """Is it the slowest machine of all? The release kernel on one CPU runs the same tests."""
+        return self.flavour == "debug" and self.cpus == 1 and not os.environ.get("ALL")
+
     def boot(self, command, **more):
         return guest.boot(
             self.flavour, command, cpus=self.cpus, cpu="max" if self.la57 else "max,-la57",
@@ -65,16 +70,18 @@ class Cell:
 
 def matrix():
     cells = []
-    # The slowest first, so that both processors stay busy to the end. Each property of a
-    # machine is in a cell of each kernel, but not each combination: ALL=1 has them all.
-    everything = bool(os.environ.get("ALL"))
+    # The slowest first, and what uses one processor last, so that all stay busy to the end. Each
+    # property of a machine is in a cell of each kernel, but not each combination: ALL=1 has them.
     for flavour in ("debug", "release"):
-        cells += [Cell(flavour, 4, long=True), Cell(flavour, 1, la57=False, pti=True)]
-        if flavour == "release" or everything:
-            cells += [Cell(flavour, 4, la57=False, pti=True), Cell(flavour, 1)]
-        if everything:
+        cells.append(Cell(flavour, 4, long=True))
+    cells.append(Cell("release", 4, la57=False, pti=True))
+    for flavour in ("debug", "release"):
+        cells.append(Cell(flavour, 1, la57=False, pti=True))
+    if os.environ.get("ALL"):
+        cells.append(Cell("debug", 4, la57=False, pti=True))
+        for flavour in ("debug", "release"):
             cells += [
-                Cell(flavour, 4, la57=False), Cell(flavour, 4, pti=True),
+                Cell(flavour, 1), Cell(flavour, 4, la57=False), Cell(flavour, 4, pti=True),
                 Cell(flavour, 1, la57=False), Cell(flavour, 1, pti=True),
             ]
     cells.append(Cell("noflush", 4, control=True))
@@ -140,7 +147,8 @@ def run_cell(cell, progress):
     if cell.control:
         tests = [t for t in tests if t in control]
     elif not cell.long:
-        tests = [t for t in tests if t not in long]
+        left_out = long | (set(listed("slow-tests")) if cell.slow else set())
+        tests = [t for t in tests if t not in left_out]
     results = ktap.Results()
     kept = RESULTS / "cells" / cell.name
     if cell.control and not tests:
@@ -220,8 +228,9 @@ def main():
 
     cells = matrix()
     jobs = []
-    # Guests of more CPUs than the machine has share them well; two at a time keep a pair of cores busy.
-    with concurrent.futures.ThreadPoolExecutor(max(1, min(len(cells) + 1, os.cpu_count() or 1))) as pool:
+    # Guests of more CPUs than the machine has share them well, and one more than there are
+    # processors uses what is left where a test only waits.
+    with concurrent.futures.ThreadPoolExecutor(min(len(cells) + 1, (os.cpu_count() or 1) + 1)) as pool:
         if not os.environ.get("RPAL_CELLS") or re.search(os.environ["RPAL_CELLS"], "host"):
             jobs.append(pool.submit(run_host, progress))
         jobs += [pool.submit(run_cell, cell, progress) for cell in cells]
