@@ -41,7 +41,8 @@ impl Switches {
     }
 }
 
-/// All tasks of process `pid`, in the order of their numbers.
+/// All tasks of process `pid`, in the order of their numbers. One that ends
+/// meanwhile may be missing.
 ///
 /// # Errors
 ///
@@ -56,12 +57,21 @@ pub fn tasks_of(pid: u32) -> io::Result<Vec<Task>> {
             .to_str()
             .and_then(|name| name.parse().ok())
             .ok_or(io::ErrorKind::InvalidData)?;
-        let status = fs::read_to_string(entry.path().join("status"))?;
+        let status = match fs::read_to_string(entry.path().join("status")) {
+            Err(e) if has_ended(&e) => continue,
+            status => status?,
+        };
         let switches = Switches::parse(&status).ok_or(io::ErrorKind::InvalidData)?;
         tasks.push(Task { tid, switches });
     }
     tasks.sort_by_key(|task| task.tid);
     Ok(tasks)
+}
+
+/// Is this what reading about a task gives that is no more?
+fn has_ended(error: &io::Error) -> bool {
+    // Between open() and read() it is ESRCH.
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
 }
 
 #[cfg(test)]
