@@ -137,7 +137,7 @@ def main():
     name, flavours = sys.argv[1], sys.argv[2:]
     kind = KINDS[name]
     values = asked(kind)
-    seed = int(os.environ.get("SEED") or random.getrandbits(31), 0)
+    seed = int(os.environ.get("SEED") or str(random.getrandbits(31)), 0)
     runs = [run(name, flavour, values, seed) for flavour in flavours]
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{name}.json"
