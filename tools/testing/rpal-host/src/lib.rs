@@ -12,9 +12,12 @@
 //! - `explore`: interleavings of single accesses under the C11 memory model, by loom;
 //! - `slots_prop`, `keys_prop`: random sequences against a naive model.
 //!
+//! `tests/park` is a crate of its own: the kernel's sleep of a receiver that waits for a descriptor,
+//! too, with the kernel's calls and replies, by loom.
+//!
 //! `model` has unbounded histories but whole steps; `explore` has bounded histories but goes down
-//! to single accesses and their orderings. Both also run with a known mistake put in, and must
-//! find it.
+//! to single accesses and their orderings. These, and `tests/park`, also run with a known mistake
+//! put in, and must find it.
 
 #[cfg(test)]
 #[path = "../../../../rpal/keys.rs"]

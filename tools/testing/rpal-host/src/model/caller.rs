@@ -10,6 +10,7 @@ impl World {
     /// The task of caller `i`.
     pub(super) fn caller_steps(&self, setup: &Setup, i: usize, out: &mut Vec<(String, World)>) {
         let caller = self.callers[i];
+        let starves = setup.starving && caller.kick == Kick::None;
         let mut add = |name: &str, step: &dyn Fn(&mut World)| {
             let mut next = self.clone();
             step(&mut next);
@@ -36,6 +37,7 @@ impl World {
                     Err(_) => w.set(i, At::Idle, false),
                 }),
                 At::Claimed => add("enters", &|w| w.set(i, At::Body, true)),
+                At::Body if starves => {}
                 At::Body => add("leaves", &|w| w.set(i, At::Back, true)),
                 At::Back => add("releases", &|w| {
                     if setup.mutant == Some(Mutant::PlainStore) {
@@ -63,11 +65,12 @@ impl World {
         match caller.at {
             // The hook on the way to user mode, by region. It may run at any time: a signal, any
             // task work. A system call in the body looks the same.
+            At::Body if starves => {}
             At::Body => add("hands over", &|w| {
                 w.callers[i].kick = Kick::None;
                 match w.with(setup, |lease, word| lease.grant(word)) {
                     Grant::Granted => {
-                        w.woken = true;
+                        w.wake();
                         w.reply_to = Some(i);
                         w.set(i, At::Await, false);
                     }
@@ -88,7 +91,7 @@ impl World {
                 .with(setup, |lease, word| lease.grant_call(word))
             {
                 GrantCall::Granted => {
-                    w.woken = true;
+                    w.wake();
                     w.reply_to = Some(i);
                     w.set(i, At::Await, false);
                 }
@@ -105,7 +108,8 @@ impl World {
                 if setup.mutant == Some(Mutant::LostReleased) {
                     w.release(setup, i);
                 } else if w.with(setup, |lease, word| lease.lose(word, owner(i))) {
-                    (w.lost, w.woken) = (true, true);
+                    w.lost = true;
+                    w.wake();
                 }
                 w.set(i, At::Idle, false);
             });

@@ -8,6 +8,7 @@
 //! the sequence numbers are left out when states are compared.
 
 mod caller;
+mod descriptor;
 mod receiver;
 mod world;
 
@@ -85,6 +86,7 @@ fn progress(worlds: &[World], edges: &[Vec<usize>]) -> Result<(), String> {
     };
     escape("wanted", &|w| w.lease.state() == State::Wanted)?;
     escape("signalled", &|w| w.signal)?;
+    escape("not told", &|w| w.event)?;
     for i in 0..worlds[0].callers.len() {
         escape("awaiting", &|w| w.callers[i].at == At::Await)?;
         escape("slow", &|w| {
@@ -150,6 +152,55 @@ fn all_states() {
     }
 }
 
+/// The receiver waits for a descriptor as well.
+#[test]
+fn all_states_with_a_descriptor() {
+    let one = descriptor();
+    let setups = [
+        ("one caller", one),
+        (
+            "one caller, starving",
+            Setup {
+                starving: true,
+                ..one
+            },
+        ),
+        (
+            "one caller, everything",
+            Setup {
+                kill: true,
+                unruly: true,
+                withhold: true,
+                lose: true,
+                ..one
+            },
+        ),
+        ("two callers", Setup { callers: 2, ..one }),
+        (
+            "two callers, starving",
+            Setup {
+                callers: 2,
+                starving: true,
+                ..one
+            },
+        ),
+        (
+            "two callers, kill",
+            Setup {
+                callers: 2,
+                kill: true,
+                ..one
+            },
+        ),
+    ];
+    for (name, setup) in setups {
+        match run(&setup) {
+            Ok(states) => println!("{name}: {states} states"),
+            Err(story) => panic!("{name}: {story}"),
+        }
+    }
+}
+
 /// Runs with a mistake and expects one of `violations`.
 fn caught(mutant: Mutant, violations: &[&str]) {
     let setup = Setup {
@@ -158,8 +209,16 @@ fn caught(mutant: Mutant, violations: &[&str]) {
         slow: true,
         withhold: mutant == Mutant::NoEvent,
         lose: mutant == Mutant::LostReleased,
-        mutant: Some(mutant),
         ..Setup::default()
+    };
+    caught_in(setup, mutant, violations);
+}
+
+/// The same, in a setup of the test's choice.
+fn caught_in(setup: Setup, mutant: Mutant, violations: &[&str]) {
+    let setup = Setup {
+        mutant: Some(mutant),
+        ..setup
     };
     let story = run(&setup).expect_err("the mistake was not found");
     println!("{story}");
@@ -207,4 +266,47 @@ fn mutant_any_owner() {
 #[test]
 fn mutant_lost_released() {
     caught(Mutant::LostReleased, &["a lost context is offered or run"]);
+}
+
+/// A receiver that waits for a descriptor, and nothing that would end the wait otherwise.
+fn descriptor() -> Setup {
+    Setup {
+        callers: 1,
+        slow: true,
+        descriptor: true,
+        ..Setup::default()
+    }
+}
+
+#[test]
+fn mutant_no_event_with_a_descriptor() {
+    caught_in(
+        descriptor(),
+        Mutant::NoEvent,
+        &[
+            "the release does not know of the event",
+            "slow caller sleeps",
+        ],
+    );
+}
+
+#[test]
+fn mutant_no_recheck() {
+    let sleeps = &["the receiver sleeps with an event"];
+    caught_in(descriptor(), Mutant::NoRecheck, sleeps);
+    caught_in(descriptor(), Mutant::ClearLate, sleeps);
+    caught_in(descriptor(), Mutant::WakeFirst, sleeps);
+}
+
+/// T8 that does not become T7.
+#[test]
+fn mutant_no_patience() {
+    caught_in(
+        Setup {
+            starving: true,
+            ..descriptor()
+        },
+        Mutant::NoPatience,
+        &["stuck", "not told for ever"],
+    );
 }

@@ -2,6 +2,7 @@
 
 //! A state: the lease with its word, and where everybody is.
 
+use super::descriptor::Poll;
 use crate::lease::{Lease, Park, Release, State};
 use crate::lease_word::{self as word, LeaseWord, Owner};
 use std::cell::Cell;
@@ -20,6 +21,11 @@ pub(super) struct Setup {
     pub(super) withhold: bool,
     /// Callers may lose a context that they run.
     pub(super) lose: bool,
+    /// The receiver waits for a descriptor, whose events last until its program reads them.
+    pub(super) descriptor: bool,
+    /// Callers in the context get no CPU until they are kicked, and there are no signals for which
+    /// they would be.
+    pub(super) starving: bool,
     pub(super) mutant: Option<Mutant>,
 }
 
@@ -38,6 +44,14 @@ pub(super) enum Mutant {
     AnyOwner,
     /// A context that was lost is given up as by T6.
     LostReleased,
+    /// The flag that the file has changed is not looked at once a sleep is announced.
+    NoRecheck,
+    /// The flag is cleared behind the look at the file.
+    ClearLate,
+    /// The flag is set behind the wake-up.
+    WakeFirst,
+    /// An event waits for the release, however long it takes.
+    NoPatience,
 }
 
 pub(super) struct Word<'a> {
@@ -136,6 +150,9 @@ pub(super) struct World {
     pub(super) event: bool,
     /// The receiver has been woken and has not looked yet.
     pub(super) woken: bool,
+    /// There is a descriptor: the receiver's loop.
+    pub(super) descriptor: bool,
+    pub(super) poll: Poll,
     /// Who waits for the call that the receiver runs natively.
     pub(super) reply_to: Option<usize>,
     /// Callers may have the context in user mode.
@@ -156,6 +173,7 @@ pub(super) struct Key {
     pub(super) signal: bool,
     pub(super) event: bool,
     pub(super) woken: bool,
+    pub(super) poll: Poll,
     pub(super) reply_to: Option<usize>,
     pub(super) lend: bool,
     pub(super) lost: bool,
@@ -181,6 +199,8 @@ impl World {
             signal: false,
             event: false,
             woken: false,
+            descriptor: setup.descriptor,
+            poll: Poll::default(),
             reply_to: None,
             lend: true,
             lost: false,
@@ -196,7 +216,9 @@ impl World {
             task: self.task,
             signal: self.signal,
             event: self.event,
-            woken: self.woken,
+            // With a descriptor, the loop's phase says it.
+            woken: self.woken && !self.descriptor,
+            poll: self.poll,
             reply_to: self.reply_to,
             lend: self.lend,
             lost: self.lost,
@@ -256,7 +278,7 @@ impl World {
             _ => owner(i),
         };
         if self.with(setup, |lease, w| lease.release(w, owner)) == Release::Native {
-            self.woken = true;
+            self.wake();
         }
     }
 
@@ -293,8 +315,10 @@ impl World {
         if ready && inside > 0 {
             return Err("READY with a caller in the context");
         }
-        if ready && !self.woken && (self.signal || self.event) {
-            return Err("lost wake-up");
+        if self.descriptor {
+            self.check_file()?;
+        } else {
+            self.check_wake_up()?;
         }
         if !self.lend && word::is_claimable(self.word) {
             return Err("claimable though withheld");
@@ -305,6 +329,14 @@ impl World {
         let slow = self.callers.iter().any(|c| c.at == At::SlowAsleep);
         if ready && slow {
             return Err("slow caller sleeps though READY");
+        }
+        Ok(())
+    }
+
+    /// Whoever sleeps without a descriptor has no reason to be awake.
+    fn check_wake_up(&self) -> Result<(), &'static str> {
+        if word::is_ready(self.word) && !self.woken && (self.signal || self.event) {
+            return Err("lost wake-up");
         }
         if self.lease.state() == State::Granted && self.task != Task::User && !self.woken {
             return Err("granted, but the receiver sleeps");

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tickets, as `rpal/ticket.rs` has them, which is written in macros that only the kernel has.
+
+use crate::{
+    prelude::*,
+    sync::{Arc, SpinLock},
+    task,
+    thread::Thread,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Queued,
+    Granted,
+    Done(i64),
+    Cancelled,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Offer {
+    Granted,
+    Busy,
+    Cancelled,
+}
+
+pub(crate) struct Ticket {
+    pub(crate) id: u64,
+    pub(crate) args: [u64; 4],
+    pub(crate) pkru: u32,
+    caller: Arc<Thread>,
+    state: SpinLock<State>,
+}
+
+impl Ticket {
+    pub(crate) fn new(caller: Arc<Thread>, id: u64, args: [u64; 4], state: State) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            args,
+            pkru: 0,
+            caller,
+            state: SpinLock::new(state),
+        })
+    }
+
+    pub(crate) fn grant_if(&self, f: impl FnOnce() -> bool) -> Offer {
+        let mut state = self.state.lock();
+        if *state != State::Queued {
+            return Offer::Cancelled;
+        }
+        if !f() {
+            return Offer::Busy;
+        }
+        *state = State::Granted;
+        Offer::Granted
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        *self.state.lock() == State::Cancelled
+    }
+
+    pub(crate) fn complete(&self, result: i64) {
+        let mut state = self.state.lock();
+        let waits = matches!(*state, State::Queued | State::Granted);
+        if waits {
+            *state = State::Done(result);
+        }
+        drop(state);
+        if waits {
+            self.caller.task.wake_up();
+        }
+    }
+
+    pub(crate) fn wait(&self, late: impl Fn() -> bool) -> Result<i64> {
+        loop {
+            let mut state = self.state.lock();
+            match *state {
+                State::Done(result) => return Ok(result),
+                State::Cancelled => return Err(EAGAIN),
+                State::Queued | State::Granted => {}
+            }
+            if late() {
+                *state = State::Cancelled;
+                return Err(ETIMEDOUT);
+            }
+            if kernel::current!().signal_pending() {
+                if *state == State::Queued {
+                    *state = State::Cancelled;
+                    return Err(EAGAIN);
+                }
+                return Err(EINTR);
+            }
+            task::prepare(task::Sleep::Interruptible);
+            drop(state);
+            task::schedule(None);
+        }
+    }
+}
