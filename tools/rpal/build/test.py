@@ -69,14 +69,14 @@ class Cell:
 
 
 def matrix():
-    cells = []
-    # The slowest first, and what uses one processor last, so that all stay busy to the end. Each
-    # property of a machine is in a cell of each kernel, but not each combination: ALL=1 has them.
-    for flavour in ("debug", "release"):
-        cells.append(Cell(flavour, 4, long=True))
-    cells.append(Cell("release", 4, la57=False, pti=True))
-    for flavour in ("debug", "release"):
-        cells.append(Cell(flavour, 1, la57=False, pti=True))
+    # Each property of a machine is in a cell of each kernel, but not each combination: ALL=1 has
+    # them. The longest is first, and for most of its time beside a guest of one CPU: guests of
+    # several that share few processors spend much of their time on waiting for each other.
+    cells = [
+        Cell("debug", 4, long=True), Cell("debug", 1, la57=False, pti=True),
+        Cell("release", 1, la57=False, pti=True), Cell("release", 4, long=True),
+        Cell("release", 4, la57=False, pti=True),
+    ]
     if os.environ.get("ALL"):
         cells.append(Cell("debug", 4, la57=False, pti=True))
         for flavour in ("debug", "release"):
@@ -228,9 +228,8 @@ def main():
 
     cells = matrix()
     jobs = []
-    # Guests of more CPUs than the machine has share them well, and one more than there are
-    # processors uses what is left where a test only waits.
-    with concurrent.futures.ThreadPoolExecutor(min(len(cells) + 1, (os.cpu_count() or 1) + 1)) as pool:
+    # Guests of more CPUs than the machine has share them well; two at a time keep a pair of cores busy.
+    with concurrent.futures.ThreadPoolExecutor(max(1, min(len(cells) + 1, os.cpu_count() or 1))) as pool:
         if not os.environ.get("RPAL_CELLS") or re.search(os.environ["RPAL_CELLS"], "host"):
             jobs.append(pool.submit(run_host, progress))
         jobs += [pool.submit(run_cell, cell, progress) for cell in cells]
