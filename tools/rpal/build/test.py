@@ -74,8 +74,8 @@ def matrix():
     # several that share few processors spend much of their time on waiting for each other.
     cells = [
         Cell("debug", 4, long=True), Cell("debug", 1, la57=False, pti=True),
-        Cell("release", 1, la57=False, pti=True), Cell("release", 4, long=True),
-        Cell("release", 4, la57=False, pti=True),
+        Cell("release", 4, long=True), Cell("release", 4, la57=False, pti=True),
+        Cell("release", 1, la57=False, pti=True),
     ]
     if os.environ.get("ALL"):
         cells.append(Cell("debug", 4, la57=False, pti=True))
