@@ -70,7 +70,7 @@ class Cell:
 
 def matrix():
     # Each property of a machine is in a cell of each kernel, but not each combination: ALL=1 has
-    # them. The longest is first, and for most of its time beside a guest of one CPU: guests of
+    # them. The longest are first, and guests of one CPU beside those of several where it can be:
     # several that share few processors spend much of their time on waiting for each other.
     cells = [
         Cell("debug", 4, long=True), Cell("debug", 1, la57=False, pti=True),
