@@ -59,6 +59,17 @@ def overlay_files(repo):
     return found
 
 
+def refuse_ignored(repo, files):
+    """What git ignores works here and is in no clone: say so while who wrote it is there."""
+    if not shutil.which("git"):
+        return
+    run = subprocess.run(
+        ["git", "-c", f"safe.directory={repo}", "-C", repo, "check-ignore", "--stdin"],
+        input="\n".join(files), capture_output=True, text=True, check=False)
+    if run.returncode == 0 and run.stdout:
+        die(f"git ignores {run.stdout.splitlines()[0]}: name it in a .gitignore, or put it elsewhere")
+
+
 def patched_files(repo, pristine, work):
     """Applies all patches to copies of the files that they name."""
     patches = os.path.join(repo, "patches")
@@ -180,7 +191,9 @@ def main():
     changed = 0
     with tempfile.TemporaryDirectory() as work:
         want = patched_files(repo, pristine, work)
-        for path, source in overlay_files(repo).items():
+        ours = overlay_files(repo)
+        refuse_ignored(repo, ours.values())
+        for path, source in ours.items():
             if path in want:
                 die(f"{path} is both in the overlay and in a patch")
             if os.path.exists(os.path.join(pristine, path)):
