@@ -332,10 +332,13 @@ impl Service {
     pub(crate) fn peer_thread(&self, addr: usize) -> Result<Arc<Thread>> {
         let slot = Slot::of_addr(addr).ok_or(ENOTCONN)?;
         let window = self.window(slot.number()).ok_or(ENOTCONN)?;
+        // In this order: who dies is dead first and loses its windows afterwards, and a caller must
+        // not take that for a window that was closed. Pairs with the release in `unlink`.
+        let linked = window.is_linked();
         if window.peer.is_dead() {
             return Err(EPIPE);
         }
-        if !window.is_linked() {
+        if !linked {
             return Err(ENOTCONN);
         }
         let index = window.peer.area_addr.index(addr).ok_or(ESRCH)?;
