@@ -34,10 +34,10 @@
 #include "rpal_fuzz.h"
 
 #define ROUND_OPS	600	/* then the survivors get new enemies */
-#define LOOK_MS		10	/* how often the runner looks at them */
-#define QUIET_LOOKS	60	/* a process that does nothing is ended */
-#define SLOW_LOOKS	3000	/* say what is known, and go on waiting */
-#define STUCK_LOOKS	60000	/* not even a SIGKILL has ended it */
+#define LOOK_MS		2	/* how often the runner looks at them */
+#define QUIET_LOOKS	300	/* a process that does nothing is ended */
+#define SLOW_LOOKS	15000	/* say what is known, and go on waiting */
+#define STUCK_LOOKS	300000	/* not even a SIGKILL has ended it */
 
 static unsigned long seed, ops;
 static bool seeded;
@@ -186,7 +186,7 @@ static bool nudge(int r, unsigned long *steps, int *quiet)
 		if (READ_ONCE(t[i].steps) != steps[i]) {
 			steps[i] = READ_ONCE(t[i].steps);
 			quiet[i] = 0;
-		} else if (++quiet[i] > 2) {
+		} else if (++quiet[i] > 5) {
 			syscall(__NR_tgkill, procs[r].pid, t[i].tid, SIGUSR1);
 		}
 		if (quiet[i] < QUIET_LOOKS)
