@@ -220,8 +220,8 @@ int rpal_run_test(rpal_fn fn, int how, char *why);
 __noreturn __printf(1, 2) void rpal_skip(const char *fmt, ...);
 
 /*
- * How many rounds of a long test are to be run: one in RPAL_PART, if that is
- * set, where most of the time is the kernel's own checks.
+ * How many rounds of a test that repeats itself are to be run: one in RPAL_PART,
+ * if that is set, where most of the time is the kernel's own checks.
  */
 int rpal_part_of(int rounds);
 

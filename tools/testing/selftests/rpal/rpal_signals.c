@@ -255,7 +255,7 @@ RPAL_TEST(storm)
 {
 	setup();
 	start_alarms();
-	mixed_calls(3000, 200);
+	mixed_calls(rpal_part_of(3000), rpal_part_of(200));
 	stop_alarms();
 	check_own_context();
 }
@@ -263,11 +263,11 @@ RPAL_TEST(storm)
 /* Bare calls, so that most of the signals meet the gate itself. */
 RPAL_TEST(storm_in_the_gate)
 {
-	long nr;
+	long calls = rpal_part_of(50000), alarms = rpal_part_of(300), nr;
 
 	setup();
 	start_alarms();
-	for (nr = 0; nr < 50000 || READ_ONCE(seen.count) < 300; nr++)
+	for (nr = 0; nr < calls || READ_ONCE(seen.count) < alarms; nr++)
 		CHECK_EQ(nr + 5, rpal_call(&peer, do_add, nr, 2, 3));
 	stop_alarms();
 	check_own_context();
@@ -358,14 +358,16 @@ static void jump_out_on_alarm(int sig)
 /* Out of every place in the gate, and a claim may be left behind. */
 RPAL_TEST(longjmp_out_of_the_gate)
 {
-	static long nr, done;
+	static long calls, alarms, nr, done;
 
+	calls = rpal_part_of(50000);
+	alarms = rpal_part_of(300);
 	setup();
 	signal(SIGALRM, jump_out_on_alarm);
 	sigsetjmp(out, 1);
 	if (!nr)
 		set_alarm();
-	while (nr < 50000 || READ_ONCE(seen.count) < 300) {
+	while (nr < calls || READ_ONCE(seen.count) < alarms) {
 		nr++;
 		CHECK_EQ(nr + 5, rpal_call(&peer, do_add, nr, 2, 3));
 		done++;
@@ -498,7 +500,7 @@ RPAL_TEST(storm_at_both)
 	CHECK(!pthread_create(&busy, NULL, hog, NULL));
 	CHECK(!pthread_sigmask(SIG_UNBLOCK, &alarms, NULL));
 	start_alarms();
-	mixed_calls(2000, 200);
+	mixed_calls(rpal_part_of(2000), rpal_part_of(200));
 	while (seen_there(offsetof(typeof(seen), count)) < 20)
 		mixed_calls(100, 0);
 	stop_alarms();

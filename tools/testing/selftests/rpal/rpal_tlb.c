@@ -135,19 +135,18 @@ static long new_shared(unsigned long a0, unsigned long a1, unsigned long a2,
 }
 
 static long owner(unsigned long change, unsigned long holders,
-		  unsigned long addr, unsigned long a3)
+		  unsigned long addr, unsigned long rounds)
 {
 	struct shared *shared = (struct shared *)addr;
 	long *page, *elsewhere;
 	char *area = NULL;
 	pid_t child = 0;
-	unsigned long i;
+	unsigned long i, round;
 	int sock[2];
-	int round;
 
 	rpal_pin(0);
 	elsewhere = new_page(NULL, 0);
-	for (round = 1; round <= ROUNDS; round++) {
+	for (round = 1; round <= rounds; round++) {
 		if (change == UNMAP_PART_OF_HUGE)
 			page = new_page_of_huge(&area, OLD(round));
 		else
@@ -212,6 +211,7 @@ struct holder {
 	struct shared *there;
 	enum change change;
 	int nr;
+	int rounds;
 	bool elsewhere;		/* not on the owner's CPU */
 };
 
@@ -251,7 +251,7 @@ static void *holder_main(void *arg)
 
 	rpal_pin(h->elsewhere ? h->nr + 1 : 0);
 	pkru_open(peer.service.pkey);
-	for (round = 1; round <= ROUNDS; round++) {
+	for (round = 1; round <= h->rounds; round++) {
 		long *page;
 
 		while (__atomic_load_n(&there->ready, __ATOMIC_ACQUIRE) !=
@@ -287,7 +287,7 @@ static void *holder_main(void *arg)
 static void see(enum change change, bool elsewhere)
 {
 	struct holder holder[MAX_HOLDERS];
-	int i, nr = rpal_cpus() - 1;
+	int i, nr = rpal_cpus() - 1, rounds = rpal_part_of(ROUNDS);
 	unsigned long there;
 	long ret, stale;
 
@@ -300,11 +300,12 @@ static void see(enum change change, bool elsewhere)
 	rpal_spawn(&peer);
 	CHECK_EQ(0, rpal_attach(peer.fd, NULL));
 	there = rpal_run(&peer, new_shared, 0, 0, 0, 0);
-	rpal_post(&peer, owner, change, nr, there, 0);
+	rpal_post(&peer, owner, change, nr, there, rounds);
 	for (i = 0; i < nr; i++) {
 		holder[i].there = (struct shared *)there;
 		holder[i].change = change;
 		holder[i].nr = i;
+		holder[i].rounds = rounds;
 		holder[i].elsewhere = elsewhere;
 		CHECK(!pthread_create(&holder[i].thread, NULL, holder_main,
 				      &holder[i]));
@@ -316,7 +317,7 @@ static void see(enum change change, bool elsewhere)
 	stale = rpal_run(&peer, do_peek,
 			 there + offsetof(struct shared, stale), 0, 0, 0);
 	rpal_end(&peer);
-	fprintf(stderr, "# %ld stale of %d looks\n", stale, ROUNDS * nr);
+	fprintf(stderr, "# %ld stale of %d looks\n", stale, rounds * nr);
 	CHECK_EQ(0, stale);
 }
 

@@ -88,11 +88,11 @@ static void *write_when_inside(void *arg)
 
 static void event_when_lent(rpal_fn fn)
 {
+	long i, rounds = rpal_part_of(100);
 	pthread_t thread;
-	long i;
 
 	later.event = loop_setup(1, RPAL_WAIT_FOREVER);
-	for (i = 0; i < 100; i++) {
+	for (i = 0; i < rounds; i++) {
 		later.inside = i + 1;
 		later.events = 1;
 		CHECK(!pthread_create(&thread, NULL, write_when_inside, NULL));
@@ -104,7 +104,7 @@ static void event_when_lent(rpal_fn fn)
 		CHECK_EQ(6, rpal_call(&loop_peer, do_add, 1, 2, 3));
 		rpal_wait_ready(loop_peer.ctl);
 	}
-	CHECK_EQ(100, loop_seen(&loop.wakes));
+	CHECK_EQ(rounds, loop_seen(&loop.wakes));
 }
 
 RPAL_TEST(lent)
@@ -171,11 +171,11 @@ static void *write_in_storm(void *arg)
  */
 RPAL_TEST(storm)
 {
+	long i, n, storms = rpal_part_of(STORMS);
 	pthread_t caller[STORM_CALLERS], writer;
-	long i, n;
 
 	later.event = loop_setup(1, RPAL_WAIT_FOREVER);
-	for (n = 1; n <= STORMS; n++) {
+	for (n = 1; n <= storms; n++) {
 		WRITE_ONCE(storming, 1);
 		CHECK(!pthread_create(&writer, NULL, write_in_storm, NULL));
 		for (i = 0; i < STORM_CALLERS; i++)
@@ -218,11 +218,12 @@ static void take_turns(unsigned long slow)
 {
 	pthread_t caller[STORM_CALLERS];
 	int event = loop_setup(1, RPAL_WAIT_FOREVER), i;
+	int rounds = rpal_part_of(100);
 
 	WRITE_ONCE(storming, 1);
 	for (i = 0; i < STORM_CALLERS; i++)
 		CHECK(!pthread_create(&caller[i], NULL, call_without_end, (void *)slow));
-	for (i = 0; i < 100; i++) {
+	for (i = 0; i < rounds; i++) {
 		loop_signal(event, 1);
 		loop_until(&loop.events, i + 1);
 	}
