@@ -87,12 +87,8 @@ def run(name, flavour, values, seed):
           flush=True)
     if flavour == "kcsan":
         command += f"\nstatus=$?\n{WATCHED}\nexit $status"
-    for again in range(2):
-        outcome = guest.boot(flavour, command, cpus=int(os.environ.get("CPUS") or 4), append=APPEND,
-                             memory=kind.memory, keep=RESULTS / f"{name}-{flavour}", sink=news)
-        if again or not klog.booted_badly(outcome.console):
-            break
-        print("           once more, KASAN was misled at boot", flush=True)
+    outcome = guest.boot(flavour, command, cpus=int(os.environ.get("CPUS") or 4), append=APPEND,
+                         memory=kind.memory, keep=RESULTS / f"{name}-{flavour}", sink=news)
     lines = outcome.output.splitlines()
     results = ktap.read(lines, kind.program, outcome.status)
     if outcome.reason:

@@ -17,6 +17,8 @@ import sys
 import tempfile
 import time
 
+import klog
+
 REPO = pathlib.Path(__file__).resolve().parents[3]
 BUILD = REPO / "build"
 INIT = REPO / "tools/rpal/guest/init"
@@ -25,6 +27,11 @@ INIT = REPO / "tools/rpal/guest/init"
 # processor. Generous, since the machine may be slow and busy: it is there so
 # that a hung guest does not hang a CI run.
 QUIET_MINUTES = float(os.environ.get("RPAL_QUIET_MINUTES") or 15)
+
+
+# Why a guest was stopped whose kernel has reported what it had no reason to.
+MISLED = "KASAN was misled at boot"
+BOOTS = 4
 
 
 class Outcome:
@@ -65,9 +72,21 @@ def qemu_args(flavour, run, *, cpus, cpu, append, icount, memory, writable, inte
     return args
 
 
-def boot(flavour, command=None, *, cpus=1, cpu="max", append="", icount=False, memory="2G",
-         writable=False, sink=None, keep=None, env=None):
-    """Runs command (a bash script) in a new guest; sink(bytes) gets its output as it comes."""
+def boot(flavour, command=None, **more):
+    """Runs command (a bash script) in a new guest; sink(bytes) gets its output as it comes.
+
+    A guest whose boot tests nothing is made again, but not for ever.
+    """
+    for left in reversed(range(BOOTS)):
+        outcome = boot_once(flavour, command, choosy=left > 0, **more)
+        if outcome.reason != MISLED:
+            break
+        print(f"  AGAIN    {flavour}: {MISLED}", file=sys.stderr, flush=True)
+    return outcome
+
+
+def boot_once(flavour, command, *, choosy, cpus=1, cpu="max", append="", icount=False, memory="2G",
+              writable=False, sink=None, keep=None, env=None):
     image = BUILD / f"obj-{flavour}/arch/x86/boot/bzImage"
     if not image.exists():
         sys.exit(f"rpal: error: there is no {flavour} kernel yet: make FLAVOUR={flavour}")
@@ -90,7 +109,7 @@ def boot(flavour, command=None, *, cpus=1, cpu="max", append="", icount=False, m
                 keep.parent.mkdir(parents=True, exist_ok=True)
             log = open(keep.with_suffix(".output.log") if keep else os.devnull, "wb", buffering=0)
             with log:
-                reason, output = watch(args, run, sink, log)
+                reason, output = watch(args, run, sink, log, choosy)
             status = read_status(run)
         console = (run / "console.log").read_bytes() if (run / "console.log").exists() else b""
         if status is None and not reason:
@@ -121,8 +140,15 @@ def waited(pid):
     return longest / 1e9
 
 
-def watch(args, run, sink, log):
-    """Runs QEMU to its end, or until nothing has come of it for too long."""
+def misled(console):
+    return console.exists() and klog.booted_badly(console.read_text(errors="replace"))
+
+
+def watch(args, run, sink, log, choosy):
+    """Runs QEMU to its end, or until nothing has come of it for too long.
+
+    If it is to be choosy, only after a good boot.
+    """
     console = run / "console.log"
     output = bytearray()
     seen, alive, starved = 0, time.monotonic(), 0
@@ -130,14 +156,16 @@ def watch(args, run, sink, log):
     with subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as qemu:
         streams = {qemu.stdout: output, qemu.stderr: bytearray()}
         errors = streams[qemu.stderr]
+        waiting = set(streams)
         try:
-            waiting = set(streams)
             while waiting:
                 for stream in select.select(list(waiting), [], [], 5)[0]:
                     data = os.read(stream.fileno(), 65536)
                     if not data:
                         waiting.discard(stream)
                         continue
+                    if stream is qemu.stdout and not output and choosy and misled(console):
+                        return MISLED, b""
                     streams[stream] += data
                     alive, starved = time.monotonic(), waited(qemu.pid)
                     if stream is qemu.stdout:
@@ -152,7 +180,7 @@ def watch(args, run, sink, log):
                     reason = f"the guest hung: nothing from it for {QUIET_MINUTES:g} minutes"
                     break
         finally:
-            if qemu.poll() is None and (reason or sys.exc_info()[0]):
+            if qemu.poll() is None and waiting:
                 qemu.kill()
         qemu.wait()
         if qemu.returncode and not reason:

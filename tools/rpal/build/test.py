@@ -154,9 +154,6 @@ def run_cell(cell, progress):
     if cell.control and not tests:
         results.append(("noflush-tests names a test that is there", "fail", ""))
     outcome = cell.boot(script(tests), keep=kept)
-    if klog.booted_badly(outcome.console):
-        print(f"        {cell.name}: once more, KASAN was misled at boot", flush=True)
-        outcome = cell.boot(script(tests), keep=kept)
     booted = ktap.read(klog.kunit(outcome.console), "kunit")
     if not cell.control:
         results += booted
