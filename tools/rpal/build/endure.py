@@ -72,11 +72,19 @@ def arguments(kind, values, seed):
 
 
 def kcsan(console):
-    """KCSAN's reports: of races that we take part in, and of others."""
+    """KCSAN's reports: of races that we take part in, and of others.
+
+    Ours have a function of RPAL's in one of the two stacks, above the point where an interrupt
+    came: what that interrupts has no part in it.
+    """
     ours, others = [], []
-    for block in re.split(r"^.*={50,}\n", console, flags=re.M):
-        if head := re.search(r"BUG: KCSAN: .*", block):
-            (ours if re.search(r"rpal", block) else others).append(head[0].strip())
+    for block in re.split(r"^.*={50,}\r?\n", console, flags=re.M):
+        if not (head := re.search(r"BUG: KCSAN: .*", block)):
+            continue
+        stacks = [re.split(r"^.* asm_\w+\+0x", stack, flags=re.M)[0]
+                  for stack in re.split(r"^.*\d\] *\r?\n", block, flags=re.M)]
+        part = any(re.search(r"rpal\S*\+0x", stack) for stack in stacks)
+        (ours if part else others).append(head[0].strip())
     return ours, others
 
 
