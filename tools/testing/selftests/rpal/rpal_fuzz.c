@@ -36,6 +36,7 @@
 #define ROUND_OPS	600	/* then the survivors get new enemies */
 #define LOOK_MS		2	/* how often the runner looks at them */
 #define QUIET_LOOKS	300	/* a process that does nothing is ended */
+#define IDLE_LOOKS	3000	/* a round in which nothing happens is over */
 #define SLOW_LOOKS	15000	/* say what is known, and go on waiting */
 #define STUCK_LOOKS	300000	/* not even a SIGKILL has ended it */
 
@@ -200,10 +201,19 @@ static void watch(unsigned long round)
 	unsigned long steps[FZ_ROLES][FZ_THREADS] = {};
 	int quiet[FZ_ROLES][FZ_THREADS] = {};
 	bool ended[FZ_ROLES] = {};
-	int i, status;
+	int i, status, idle = 0;
+	long left = 0;
 
-	while (READ_ONCE(fz_world->left) > 0 && !(ended[0] && ended[1])) {
+	/*
+	 * A process that has been killed is not seen to end as long as a child
+	 * of its own traces one of its threads. That is killed afterwards.
+	 */
+	while (READ_ONCE(fz_world->left) > 0 && !(ended[0] && ended[1]) &&
+	       idle++ < IDLE_LOOKS) {
 		look_again();
+		if (left != READ_ONCE(fz_world->left))
+			idle = 0;
+		left = READ_ONCE(fz_world->left);
 		for (i = 0; i < FZ_ROLES; i++) {
 			if (ended[i])
 				continue;
