@@ -245,6 +245,9 @@ RPAL_TEST(forked_child)
 		CHECK_EQ(-ENXIO, rpal_syscall(__NR_rpal_service,
 					      (unsigned long)&s, sizeof(s),
 					      0, 0, 0, 0));
+		CHECK_EQ(0, key_of((void *)do_mmap(0, RPAL_PAGE, PROT_READ,
+						   MAP_PRIVATE |
+						   MAP_ANONYMOUS)));
 		_exit(child_with_child(1));
 	}
 	CHECK(waitpid(pid, &status, 0) == pid);
