@@ -22,6 +22,7 @@ static unsigned int ordinary_pkru;
 #define LONGEST		2000
 #define SLOW_LOOKS	20000	/* say what is known, and go on waiting */
 
+/* Hostile processes are to have the CPUs. */
 static void rest(void)
 {
 	const struct timespec ms = { .tv_nsec = 1000000 };
@@ -74,8 +75,7 @@ static long ask(unsigned long ctl, unsigned long fn, unsigned long fd,
 			CHECK_EQ((nr + i + len) & 0xff, reply[i]);
 		}
 		WRITE_ONCE(shared->messages, nr + 1);
-		/* Hostile processes are to have the CPUs. */
-		if (nr % 32 == 0)
+		if (nr % 8 == 0)
 			rest();
 	}
 	return 0;
@@ -90,7 +90,8 @@ static void on_signal(int sig)
 
 static __noreturn void ordinary_main(void)
 {
-	static unsigned char memory[64 * 4096], page[4096];
+	static unsigned long memory[64 * 4096 / sizeof(long)];
+	static unsigned char page[4096];
 	struct rpal_service s = {};
 	unsigned long nr, i;
 	int fds[2], status;
@@ -129,9 +130,9 @@ static __noreturn void ordinary_main(void)
 			CHECK(waitpid(pid, &status, 0) == pid);
 			CHECK_EQ(7 << 8, status);
 		}
-		for (i = 0; i < sizeof(memory); i++)
-			if (memory[i] != (unsigned char)nr)
-				FAIL("byte %lu is %d", i, memory[i]);
+		for (i = 0; i < ARRAY_SIZE(memory); i++)
+			if (memory[i] != (nr & 0xff) * (~0ul / 0xff))
+				FAIL("word %lu is %#lx", i, memory[i]);
 		WRITE_ONCE(fz_neighbours->checks, nr + 1);
 		rest();
 	}
