@@ -37,7 +37,7 @@ pub(crate) fn call(peer: usize, args: [u64; 4]) -> Result<i64> {
     }
     let receiver = caller.service.peer_thread(peer)?;
     let window = caller.service.window(receiver.service.place.number());
-    if !window.is_some_and(|w| w.trust.is_current()) {
+    if !window.is_some_and(|w| w.trusts_holder()) {
         return Err(EPERM);
     }
     stats::CALL_SLOW.inc();

@@ -56,6 +56,8 @@ unsafe extern "C" fn __rpal_syscall_enter(regs: *mut bindings::pt_regs) -> bool 
 }
 
 fn enter_unregistered(regs: &mut Regs) -> bool {
+    // An earlier call that was skipped may have had no tracer to look at this.
+    task::skip_syscall_exit(false);
     if !Service::is_current() {
         // A forked child, or what a child has executed.
         task::hook_syscalls(false);
@@ -87,6 +89,7 @@ fn announce(service: &Arc<Service>, meaning: Meaning, regs: &mut Regs) -> bool {
 fn enter(caller: &Thread, regs: &mut Regs) -> bool {
     let fsbase = arch::fsbase();
     if fsbase == caller.fsbase {
+        caller.note_seen();
         if caller.ctl().claim.load(Relaxed) != 0 {
             drop_claim(caller);
         }

@@ -75,6 +75,7 @@ unsafe extern "C" fn __rpal_exit_to_user(regs: *mut bindings::pt_regs, work: usi
 
 /// A context of the caller's own, maybe in the middle of the gate.
 fn resolve(caller: &Thread, regs: &mut Regs) {
+    caller.note_seen();
     let Ok(gate) = gate::page() else {
         return;
     };

@@ -109,8 +109,9 @@ pub(crate) fn receiver_of(caller: &Thread, fsbase: u64) -> core::result::Result<
         // Another thread has the block now, or none, or the service is gone.
         Ok(_) => Err(Lost::Errno(EPIPE)),
         Err(e) if e == EPIPE || e == ESRCH => Err(Lost::Errno(EPIPE)),
-        // The window may have been closed with the caller inside.
-        Err(_) => match caller.service.former_peer_thread(claim as usize) {
+        // The window may have been closed with the caller inside. Only then: who was outside
+        // since has forged this, and must not get to the peer that way.
+        Err(_) => match caller.service.peer_thread_left_by(claim as usize, caller.seen()) {
             Some(r) if has_parked_with(&r, fsbase) => Ok(r),
             _ if claim != 0 => Err(Lost::Errno(EFAULT)),
             _ => Err(Lost::Accident),
@@ -166,13 +167,14 @@ fn come_back(caller: &Thread) {
     arch::reset_gsbase();
     arch::set_pkru(caller.pkru());
     caller.ctl().claim.store(0, Relaxed);
+    caller.note_seen();
 }
 
 /// Closes the window on a caller that is not who it was when it attached. The context is back
 /// with its owner, so that nothing is lost.
 fn close_if_changed(caller: &Thread, receiver: &Thread) {
     let window = caller.service.window(receiver.service.place.number());
-    if window.is_some_and(|w| !w.trust.is_current())
+    if window.is_some_and(|w| !w.trusts_holder())
         && window::detach(&caller.service, &receiver.service).is_ok()
     {
         stats::CLOSED.inc();

@@ -9,9 +9,12 @@
 //! 2. [`REGISTRY`] (mutex): attach, detach, the end of either side
 //! 3. `Service::windows`, `Service::holders`, `Service::threads` (spinlocks, never two at a time)
 //!
-//! Apart from these: the receiver's lock `Thread::inner`, inside it `Ticket::state` and
-//! `Service::holders`; `Thread::tickets`, `spare` and `watch`, alone. A window fault holds the peer's `mmap_lock` (read) and no other lock. Nothing here is ever taken with
-//! interrupts off, since a flush waits for other CPUs with `Service::holders` held.
+//! Apart from these: the receiver's lock `Thread::inner`, inside it `Ticket::inner` and
+//! `Service::holders`; `Thread::tickets`, `spare` and `watch`, alone. Inside `Ticket::inner` a task
+//! is woken, inside `Service::holders` security modules are asked as ptrace asks them, which is
+//! under spinlocks, too. A window fault holds the peer's `mmap_lock` (read) and no other lock.
+//! Nothing here is ever taken with interrupts off, since a flush waits for other CPUs with
+//! `Service::holders` held.
 
 use crate::{
     keys::{

@@ -358,6 +358,16 @@ impl Service {
         window.peer.thread(window.peer.area_addr.index(addr)?)
     }
 
+    /// As [`Self::former_peer_thread`], for who may have been inside when the window was closed:
+    /// a thread that was seen outside at `seen`, a value of [`window::closings`].
+    pub(crate) fn peer_thread_left_by(&self, addr: usize, seen: u64) -> Option<Arc<Thread>> {
+        let window = self.window(Slot::of_addr(addr)?.number())?;
+        if !window.was_open_after(seen) {
+            return None;
+        }
+        window.peer.thread(window.peer.area_addr.index(addr)?)
+    }
+
     /// How many threads and windows there are, for the listings.
     pub(crate) fn counts(&self) -> (usize, usize, usize) {
         let threads = self.threads.lock().iter().flatten().count();

@@ -5,6 +5,7 @@
 use crate::window::Window;
 use kernel::{
     bindings,
+    error::to_result,
     mm::{
         special_mapping::{
             MmapWriteGuard,
@@ -51,7 +52,9 @@ pub(crate) fn install_window(
 
 /// Removes a window, if there is one at `start`: user space may have put something of its own
 /// there after an attach that failed.
-pub(crate) fn remove(guard: &mut MmapWriteGuard<'_>, start: usize, len: usize) {
+///
+/// `ENOMEM`: there is no memory for that, and the window stays as it was.
+pub(crate) fn remove(guard: &mut MmapWriteGuard<'_>, start: usize, len: usize) -> Result {
     let mm = guard.mm().as_raw();
     // SAFETY: the lock is held.
     unsafe {
@@ -60,9 +63,17 @@ pub(crate) fn remove(guard: &mut MmapWriteGuard<'_>, start: usize, len: usize) {
             || (*vma).__bindgen_anon_2.vm_flags & FOREIGN_PT == 0
             || (*vma).__bindgen_anon_1.__bindgen_anon_1.vm_start != start
         {
-            return;
+            return Ok(());
         }
-        bindings::rpal_vma_unseal(vma);
-        bindings::do_munmap(mm, start, len, core::ptr::null_mut());
+        bindings::rpal_vma_seal(vma, false);
+        let ret = bindings::do_munmap(mm, start, len, core::ptr::null_mut());
+        if ret != 0 {
+            // Nothing is unmapped, and it is one mapping as before, maybe not the same structure.
+            let vma = bindings::find_vma_intersection(mm, start, start + len);
+            if !vma.is_null() {
+                bindings::rpal_vma_seal(vma, true);
+            }
+        }
+        to_result(ret)
     }
 }

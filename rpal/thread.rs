@@ -25,7 +25,8 @@ use crate::{
         State,
         Ticket, //
     },
-    uapi, //
+    uapi,
+    window, //
 };
 use kernel::{
     bindings,
@@ -113,6 +114,8 @@ pub(crate) struct Thread {
     pub(crate) waits: Atomic<u32>,
     #[pin]
     watch: SpinLock<Option<deadline::Watch>>,
+    /// When the kernel has last seen the thread with a context of its own.
+    seen: Atomic<u64>,
 }
 
 impl Thread {
@@ -157,6 +160,16 @@ impl Thread {
     pub(crate) fn set_pkru(&self, value: u32) {
         self.pkru.store(value, Relaxed);
         self.ctl().set_pkru(value);
+    }
+
+    /// Notes that the current task, whose registration this is, has a context of its own.
+    pub(crate) fn note_seen(&self) {
+        self.seen.store(window::closings(), Relaxed);
+    }
+
+    /// When it had one last: a value of [`window::closings`].
+    pub(crate) fn seen(&self) -> u64 {
+        self.seen.load(Relaxed)
     }
 
     /// Replaces what stops the timer.
@@ -263,8 +276,8 @@ impl Thread {
 /// `EINVAL`: unknown flags, `reserved` is not zero, the FS base is 0 or outside the slot, or the
 /// GS base is not 0; `ENXIO`: no service; `EEXIST`: registered already; `ENOENT`: not registered;
 /// `ENOSPC`: too many threads; `EBUSY`: the FS base is a registered thread's, or the thread is
-/// traced; `EOPNOTSUPP`: it has a shadow stack, user dispatch or I/O ports, its process may use AMX
-/// tiles, or its class is SCHED_IDLE or SCHED_DEADLINE; `EFAULT`, and the errors of [`uapi::read`].
+/// traced; `EOPNOTSUPP`: it has a shadow stack, user dispatch or I/O ports, its process has an LDT or
+/// may use AMX tiles, or its class is SCHED_IDLE or SCHED_DEADLINE; `EFAULT`, and the errors of [`uapi::read`].
 pub(crate) fn control(addr: usize, size: usize) -> Result {
     const UNREGISTER: u64 = bindings::RPAL_THREAD_UNREGISTER as u64;
     const WATCH: u64 = bindings::RPAL_THREAD_WATCH as u64;
@@ -341,6 +354,7 @@ fn register(service: &Arc<Service>) -> Result<Arc<Thread>> {
                     timer <- HrTimer::new(),
                     waits: Atomic::new(0),
                     watch <- new_spinlock!(None, "rpal_watch"),
+                    seen: Atomic::new(window::closings()),
                 }),
                 kernel::alloc::flags::GFP_KERNEL_ACCOUNT,
             )

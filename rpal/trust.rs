@@ -7,8 +7,13 @@
 //! that could each debug the other: the same credentials and the same restrictions.
 //!
 //! These can change afterwards. What an attach was granted to is kept with the window
-//! ([`Identity`]); a receiver that is somebody else by now lends its context to nobody, and a
+//! ([`Trust`]); a receiver that is somebody else by now lends its context to nobody, and a
 //! caller that is loses its window at the next look.
+//!
+//! Security modules are asked twice. Labels are compared as the rest is. But not every module has
+//! labels: that a thread is in a domain of Landlock's shows only in who may debug it. So that is
+//! asked as well, in both directions, at the attach and whenever a task comes with credentials
+//! that were not there then; a domain can't be entered without new ones.
 
 use crate::service::Service;
 use kernel::{
@@ -32,8 +37,13 @@ impl Cred {
         Self(unsafe { bindings::get_task_cred(task.as_ptr()) })
     }
 
+    /// Is it the very same?
+    fn is(&self, other: &Self) -> bool {
+        core::ptr::eq(self.0, other.0)
+    }
+
     fn same(&self, other: &Self) -> bool {
-        if core::ptr::eq(self.0, other.0) {
+        if self.is(other) {
             return true;
         }
         // SAFETY: both are referenced, and credentials do not change.
@@ -54,7 +64,7 @@ impl Cred {
             && a.cap_bset.val == b.cap_bset.val
             && a.cap_ambient.val == b.cap_ambient.val
             // SAFETY: as above.
-            && unsafe { bindings::rpal_cred_same_more(self.0, other.0) }
+            && unsafe { bindings::rpal_same_groups(self.0, other.0) }
     }
 }
 
@@ -65,9 +75,11 @@ impl Drop for Cred {
     }
 }
 
-/// Who a task is, and under which restrictions it runs.
-pub(crate) struct Identity {
+/// Who a task is, and under which restrictions it runs, as far as that can be compared.
+struct Identity {
     cred: Cred,
+    /// What security modules call it. Numbers and addresses, to be compared.
+    label: bindings::lsm_prop,
     no_new_privs: bool,
     /// The newest seccomp filter. An address, to be compared: filters stay as long as the task
     /// that has them, and are only added.
@@ -86,8 +98,12 @@ impl Identity {
                 bindings::rpal_core_cookie(task.as_ptr()),
             )
         };
+        let mut label = bindings::lsm_prop::default();
+        // SAFETY: `task` is valid.
+        unsafe { bindings::rpal_label(task.as_ptr(), &mut label) };
         Self {
             cred: Cred::of(task),
+            label,
             no_new_privs,
             filter: filter as usize,
             cookie,
@@ -99,13 +115,38 @@ impl Identity {
             && self.filter == other.filter
             && self.cookie == other.cookie
             && self.cred.same(&other.cred)
+            // SAFETY: both are valid.
+            && unsafe { bindings::rpal_same_label(&self.label, &other.label) }
     }
+}
 
-    /// Is the current task still the one that this was, and may it be debugged? Does not sleep.
-    pub(crate) fn is_current(&self) -> bool {
+/// What an attach was granted to.
+pub(crate) struct Trust {
+    /// Who both sides were.
+    identity: Identity,
+    /// The credentials of the attaching task; `identity` has the peer's.
+    own: Cred,
+}
+
+impl Trust {
+    /// Is the current task, of either side, still who both were, and may it be debugged? `other` is
+    /// a task of the other side. Does not sleep.
+    pub(crate) fn holds(&self, other: &Task) -> bool {
         let me = kernel::current!();
-        is_dumpable(me) && self.same(&Self::of(me))
+        let now = Identity::of(me);
+        is_dumpable(me)
+            && self.identity.same(&now)
+            && (now.cred.is(&self.identity.cred)
+                || now.cred.is(&self.own)
+                || modules_agree(other, true))
     }
+}
+
+/// Do the security modules let the current task and `task` debug each other? If not, they say so
+/// where they always do, unless it is to be `quiet`. Does not sleep.
+fn modules_agree(task: &Task, quiet: bool) -> bool {
+    // SAFETY: `task` is valid.
+    unsafe { bindings::rpal_modules_agree(task.as_ptr(), quiet) }
 }
 
 /// May an ordinary debugger look at it?
@@ -117,27 +158,41 @@ fn is_dumpable(task: &Task) -> bool {
 /// May the current task of `own` open a window onto `peer`?
 ///
 /// `EPERM`: credentials (ids, groups, securebits, all capability sets, user namespace, labels),
-/// no_new_privs, seccomp filters or core-scheduling cookies differ, or one of the two is not
-/// dumpable;
+/// no_new_privs, seccomp filters or core-scheduling cookies differ, one of the two is not dumpable,
+/// or a security module would not let them debug each other;
 /// `EKEYREJECTED`: both have the same protection key, and not both asked for unprotected mode.
-pub(crate) fn check(own: &Arc<Service>, peer: &Arc<Service>) -> Result<Identity> {
+pub(crate) fn check(own: &Arc<Service>, peer: &Arc<Service>) -> Result<Trust> {
+    let me = kernel::current!();
     let identity = Identity::of(&peer.task);
-    if !identity.is_current() || !is_dumpable(&peer.task) {
+    if !identity.same(&Identity::of(me))
+        || !is_dumpable(me)
+        || !is_dumpable(&peer.task)
+        || !modules_agree(&peer.task, false)
+    {
         return Err(EPERM);
     }
     if own.key == peer.key && !(own.unprotected && peer.unprotected) {
         return Err(EKEYREJECTED);
     }
-    Ok(identity)
+    Ok(Trust {
+        identity,
+        own: Cred::of(me),
+    })
 }
 
-/// Are all registered threads of `peer` who `identity` says? Called when the new window can be
+/// Are all registered threads of `peer` who `trust` says? Called when the new window can be
 /// seen by those that park from now on: they look themselves.
 ///
 /// `EPERM`: one is somebody else.
-pub(crate) fn check_threads(identity: &Identity, peer: &Service) -> Result {
+pub(crate) fn check_threads(trust: &Trust, peer: &Service) -> Result {
     let same = core::cell::Cell::new(true);
-    peer.for_each_thread(|t| same.set(same.get() && identity.same(&Identity::of(&t.task))));
+    peer.for_each_thread(|t| {
+        let it = Identity::of(&t.task);
+        let known = it.cred.is(&trust.identity.cred);
+        if !trust.identity.same(&it) || !(known || modules_agree(&t.task, false)) {
+            same.set(false);
+        }
+    });
     if same.get() {
         Ok(())
     } else {

@@ -105,7 +105,7 @@ fn may_lend(thread: &Thread) -> bool {
     let mut same = true;
     thread
         .service
-        .for_each_holder(|w| same &= w.trust.is_current());
+        .for_each_holder(|w| same &= w.trusts_peer());
     same
 }
 

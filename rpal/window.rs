@@ -42,6 +42,7 @@ use kernel::{
         atomic::{
             ordering::{
                 Acquire,
+                Full,
                 Release, //
             },
             Atomic, //
@@ -62,8 +63,19 @@ pub(crate) struct Window {
     pub(crate) holder: Arc<Service>,
     pub(crate) peer: Arc<Service>,
     /// Who both sides were.
-    pub(crate) trust: trust::Identity,
+    trust: trust::Trust,
     linked: Atomic<u32>,
+    /// What [`closings`] was when nobody could get to the peer through the window any more.
+    closed: Atomic<u64>,
+}
+
+/// How many windows have been closed since boot.
+static CLOSINGS: Atomic<u64> = Atomic::new(0);
+
+/// How many windows have been closed since boot: a time at which something was seen.
+pub(crate) fn closings() -> u64 {
+    // Pairs with the barrier in `unlink`, by way of the kick that follows it.
+    CLOSINGS.load(Acquire)
 }
 
 impl Window {
@@ -71,6 +83,22 @@ impl Window {
     pub(crate) fn is_linked(&self) -> bool {
         // Pairs with the releases in `attach` and `unlink`.
         self.linked.load(Acquire) != 0
+    }
+
+    /// Is the current task, of the holder, still who both sides were? Does not sleep.
+    pub(crate) fn trusts_holder(&self) -> bool {
+        self.trust.holds(&self.peer.task)
+    }
+
+    /// Is the current task, of the peer, still who both sides were? Does not sleep.
+    pub(crate) fn trusts_peer(&self) -> bool {
+        self.trust.holds(&self.holder.task)
+    }
+
+    /// Could who was seen outside at `seen`, a value of [`closings`], have gone in afterwards?
+    pub(crate) fn was_open_after(&self, seen: u64) -> bool {
+        // Pairs with the release in `unlink`.
+        seen < self.closed.load(Acquire)
     }
 
     /// Takes the peer's tables out of the holder's. The holder's address space must not have
@@ -87,6 +115,11 @@ impl Window {
         // After this nobody walks the peer's tables through this window. Only then may the
         // window leave the list: until now the peer's flushes had to reach it.
         flush(&self.holder.mm, slot.start(), slot.end());
+        // Not before the flush: a thread of the holder's may have been seen outside, and have gone
+        // in, as long as the translations were there.
+        let nr = CLOSINGS.fetch_add(1, Full).wrapping_add(1);
+        // Pairs with the acquire in `was_open_after`.
+        self.closed.store(nr, Release);
         self.peer.remove_holder(self);
     }
 }
@@ -158,6 +191,7 @@ pub(crate) fn attach(own: &Arc<Service>, peer: &Arc<Service>) -> Result {
             trust,
             // INVARIANT: nothing is linked yet.
             linked: Atomic::new(0),
+            closed: Atomic::new(u64::MAX),
         },
         kernel::alloc::flags::GFP_KERNEL_ACCOUNT,
     )?;
@@ -214,7 +248,7 @@ fn map(
 ) -> Result {
     let (start, len) = (slot.start(), slot.end() - slot.start());
     if inert {
-        special::remove(guard, start, len);
+        special::remove(guard, start, len)?;
     }
     if guard.is_mapped(start, slot.end()) {
         return Err(EBUSY);

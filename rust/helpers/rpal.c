@@ -5,6 +5,7 @@
 #ifdef CONFIG_RPAL
 
 #include <linux/binfmts.h>
+#include <linux/freezer.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
 #include <linux/nsproxy.h>
@@ -172,6 +173,11 @@ __rust_helper void rust_helper_rpal_set_current_state(unsigned int state)
 	set_current_state(state);
 }
 
+__rust_helper void rust_helper_rpal_try_to_freeze(void)
+{
+	try_to_freeze();
+}
+
 __rust_helper int rust_helper_fatal_signal_pending(struct task_struct *task)
 {
 	return fatal_signal_pending(task);
@@ -249,18 +255,35 @@ __rust_helper unsigned long rust_helper_rpal_core_cookie(struct task_struct *tas
 #endif
 }
 
-/* Supplementary groups, and the labels of security modules. */
-__rust_helper bool rust_helper_rpal_cred_same_more(const struct cred *a, const struct cred *b)
+__rust_helper bool rust_helper_rpal_same_groups(const struct cred *a, const struct cred *b)
 {
 	const struct group_info *ga = a->group_info, *gb = b->group_info;
-	struct lsm_prop pa = {}, pb = {};
 
-	if (ga != gb && (ga->ngroups != gb->ngroups ||
-			 memcmp(ga->gid, gb->gid, ga->ngroups * sizeof(kgid_t))))
-		return false;
-	security_cred_getlsmprop(a, &pa);
-	security_cred_getlsmprop(b, &pb);
-	return !memcmp(&pa, &pb, sizeof(pa));
+	return ga == gb || (ga->ngroups == gb->ngroups &&
+			    !memcmp(ga->gid, gb->gid, ga->ngroups * sizeof(kgid_t)));
+}
+
+/* The labels of security modules: by task, since not all of them show those of credentials. */
+__rust_helper void rust_helper_rpal_label(struct task_struct *task, struct lsm_prop *label)
+{
+	security_task_getlsmprop_obj(task, label);
+}
+
+__rust_helper bool rust_helper_rpal_same_label(const struct lsm_prop *a, const struct lsm_prop *b)
+{
+	return !memcmp(a, b, sizeof(*a));
+}
+
+/*
+ * May current and @task debug each other, as security modules see it? Some have
+ * restrictions that no label shows: Landlock's domains. To read is enough here,
+ * for current: Yama would ask for kinship otherwise. Does not sleep.
+ */
+__rust_helper bool rust_helper_rpal_modules_agree(struct task_struct *task, bool quiet)
+{
+	unsigned int mode = PTRACE_MODE_READ_REALCREDS | (quiet ? PTRACE_MODE_NOAUDIT : 0);
+
+	return !security_ptrace_access_check(task, mode) && !security_ptrace_traceme(task);
 }
 
 /* May the process use state that the gate does not switch: AMX tiles? */
@@ -273,13 +296,15 @@ static inline bool rpal_may_use_tiles(void)
 /*
  * Does current run under something that belongs to its task or address space,
  * and that code which another task runs for it would escape or miss: a debugger,
- * stepping, disabled RDTSC or CPUID, speculation controls, AMX tiles, an LDT, or
+ * stepping, disabled RDTSC or CPUID, speculation controls (the flush of the L1
+ * data cache among them), AMX tiles, an LDT, or
  * a promise of membarrier(2), whose interrupts go to CPUs that run this very
  * address space?
  */
 __rust_helper bool rust_helper_rpal_is_confined(void)
 {
-	const unsigned long flags = _TIF_WORK_CTXSW | _TIF_SINGLESTEP;
+	const unsigned long flags = _TIF_WORK_CTXSW | _TIF_SPEC_IB | _TIF_SPEC_L1D_FLUSH |
+				    _TIF_SINGLESTEP;
 
 	if (current->ptrace || read_thread_flags() & flags || rpal_may_use_tiles())
 		return true;
@@ -299,12 +324,16 @@ __rust_helper bool rust_helper_rpal_is_stepped(void)
 	return test_thread_flag(TIF_SINGLESTEP);
 }
 
-/* What the gate does not switch: user dispatch, I/O ports, user shadow stacks, AMX tiles. */
+/* What the gate does not switch: user dispatch, I/O ports, an LDT, user shadow stacks, AMX tiles. */
 __rust_helper bool rust_helper_rpal_has_unswitched_state(void)
 {
 	if (test_task_syscall_work(current, SYSCALL_USER_DISPATCH) ||
 	    test_thread_flag(TIF_IO_BITMAP))
 		return true;
+#ifdef CONFIG_MODIFY_LDT_SYSCALL
+	if (READ_ONCE(current->mm->context.ldt))
+		return true;
+#endif
 #ifdef CONFIG_X86_USER_SHADOW_STACK
 	if (current->thread.features)
 		return true;
@@ -430,9 +459,9 @@ __rust_helper void rust_helper_rpal_vma_set_pkey(struct vm_area_struct *vma, int
 					     (vma->vm_flags & VM_WRITE ? VM_SHARED : 0));
 }
 
-__rust_helper void rust_helper_rpal_vma_unseal(struct vm_area_struct *vma)
+__rust_helper void rust_helper_rpal_vma_seal(struct vm_area_struct *vma, bool seal)
 {
-	vm_flags_clear(vma, VM_SEALED);
+	vm_flags_mod(vma, seal ? VM_SEALED : 0, seal ? 0 : VM_SEALED);
 }
 
 /*

@@ -11,6 +11,7 @@
  */
 #include <asm/ldt.h>
 #include <grp.h>
+#include <linux/landlock.h>
 #include <linux/membarrier.h>
 #include <pthread.h>
 #include <sys/prctl.h>
@@ -41,6 +42,29 @@ static long make_ldt(void)
 	return rpal_err(syscall(__NR_modify_ldt, 1, &desc, sizeof(desc)));
 }
 
+/* @flags: of landlock_restrict_self(); all threads or this one. */
+static long enter_domain(unsigned long flags)
+{
+	const struct landlock_ruleset_attr attr = {
+		.handled_access_fs = LANDLOCK_ACCESS_FS_MAKE_BLOCK,
+	};
+	int fd = syscall(__NR_landlock_create_ruleset, &attr, sizeof(attr), 0);
+	long ret;
+
+	if (fd < 0)
+		return -errno;
+	ret = rpal_err(syscall(__NR_landlock_restrict_self, fd, flags));
+	close(fd);
+	return ret;
+}
+
+static void need_domains(void)
+{
+	if (syscall(__NR_landlock_create_ruleset, NULL, 0,
+		    LANDLOCK_CREATE_RULESET_VERSION) < 0)
+		rpal_skip("no Landlock in this kernel");
+}
+
 static long change(unsigned long how, unsigned long a2, unsigned long a3,
 		   unsigned long a4)
 {
@@ -63,6 +87,13 @@ static long change(unsigned long how, unsigned long a2, unsigned long a3,
 			       MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
 	case 6:
 		return rpal_filter(__NR_acct, EACCES);
+	case 8:
+		return enter_domain(0);
+	case 9:
+		return enter_domain(LANDLOCK_RESTRICT_SELF_TSYNC);
+	case 10:
+		return syscall(__NR_membarrier,
+			       MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0);
 	default:
 		return make_ldt();
 	}
@@ -107,6 +138,13 @@ RPAL_TEST(receiver_not_dumpable)
 RPAL_TEST(receiver_without_tsc)
 {
 	receiver_becomes(4);
+}
+
+/* Of which nothing shows but who may debug it. */
+RPAL_TEST(receiver_in_a_domain)
+{
+	need_domains();
+	receiver_becomes(8);
 }
 
 RPAL_TEST(membarrier)
@@ -170,6 +208,17 @@ RPAL_TEST(other_not_dumpable)
 RPAL_TEST(other_registers_for_membarrier)
 {
 	other_becomes(change, 5);
+}
+
+RPAL_TEST(other_registers_for_global_membarrier)
+{
+	other_becomes(change, 10);
+}
+
+RPAL_TEST(other_puts_all_in_a_domain)
+{
+	need_domains();
+	other_becomes(change, 9);
 }
 
 RPAL_TEST(other_filters_all)
@@ -237,6 +286,36 @@ RPAL_TEST(caller_without_new_privs)
 	caller_becomes(2);
 }
 
+RPAL_TEST(caller_in_a_domain)
+{
+	need_domains();
+	caller_becomes(8);
+}
+
+/* Neither from within nor into it; and within it as anywhere. */
+RPAL_TEST(domains_apart)
+{
+	struct rpal_proc inner;
+
+	need_domains();
+	rpal_spawn(&peer);
+	rpal_spawn(&inner);
+	CHECK_EQ(0, rpal_run(&inner, change, 8, 0, 0, 0));
+	CHECK_EQ(-EPERM, rpal_attach(inner.fd, NULL));
+	CHECK_EQ(-EPERM, rpal_run(&inner, do_attach, rpal_give(&inner, peer.fd),
+				  0, 0, 0));
+	CHECK_EQ(0, rpal_attach(peer.fd, NULL));
+	CHECK_EQ(0, enter_domain(0));
+	rpal_kill(&peer);
+	/* A domain is inherited. */
+	rpal_spawn(&peer);
+	rpal_connect(&peer);
+	rpal_serve(&peer);
+	rpal_register();
+	CHECK_EQ(3, rpal_call(&peer, do_add, 1, 2, 0));
+	CHECK(!withheld(&peer));
+}
+
 static long changed;
 
 static void *become(void *how)
@@ -267,6 +346,15 @@ RPAL_TEST(thread_of_peer)
 	rpal_serve(&peer);
 	CHECK_EQ(0, rpal_run(&peer, one_becomes, 0, 0, 0, 0));
 	CHECK_EQ(-EPERM, do_attach(peer.fd, 0, 0, 0));
+	CHECK_EQ(-EPERM, do_attach(peer.fd, 0, 0, 0));
+}
+
+RPAL_TEST(thread_of_peer_in_a_domain)
+{
+	need_domains();
+	rpal_spawn(&peer);
+	rpal_serve(&peer);
+	CHECK_EQ(0, rpal_run(&peer, one_becomes, 8, 0, 0, 0));
 	CHECK_EQ(-EPERM, do_attach(peer.fd, 0, 0, 0));
 }
 

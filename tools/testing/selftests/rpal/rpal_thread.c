@@ -9,6 +9,7 @@
  * has one is killed by the first switch to another task; and what needs a CPU
  * with AMX or shadow stacks.
  */
+#include <asm/ldt.h>
 #include <asm/prctl.h>
 #include <pthread.h>
 #include <signal.h>
@@ -160,6 +161,16 @@ RPAL_TEST(unfit)
 {
 	static const char allow = SYSCALL_DISPATCH_FILTER_ALLOW;
 	const struct sched_param zero = {};
+	const struct {
+		unsigned int size, policy;
+		unsigned long flags;
+		int nice;
+		unsigned int priority;
+		unsigned long runtime, deadline, period;
+	} deadline = {
+		.size = sizeof(deadline), .policy = SCHED_DEADLINE,
+		.runtime = 1000000, .deadline = 10000000, .period = 10000000,
+	};
 
 	/* Not all kernels have that. */
 	if (!dispatch(PR_SYS_DISPATCH_ON, &allow)) {
@@ -171,10 +182,24 @@ RPAL_TEST(unfit)
 		CHECK_EQ(-EOPNOTSUPP, rpal_thread(0, NULL));
 		CHECK(!ioperm(0x80, 1, 0));
 	}
+	if (!syscall(__NR_sched_setattr, 0, &deadline, 0))
+		CHECK_EQ(-EOPNOTSUPP, rpal_thread(0, NULL));
 	CHECK(!sched_setscheduler(0, SCHED_IDLE, &zero));
 	CHECK_EQ(-EOPNOTSUPP, rpal_thread(0, NULL));
 	CHECK(!sched_setscheduler(0, SCHED_BATCH, &zero));
 	CHECK_EQ(0, rpal_thread(0, NULL));
+}
+
+/* An LDT is the whole process's, and stays. */
+RPAL_TEST(with_ldt)
+{
+	struct user_desc desc = {
+		.limit = 1, .limit_in_pages = 1, .seg_32bit = 1,
+	};
+
+	if (syscall(__NR_modify_ldt, 1, &desc, sizeof(desc)))
+		rpal_skip("no modify_ldt() in this kernel");
+	CHECK_EQ(-EOPNOTSUPP, rpal_thread(0, NULL));
 }
 
 /* What the registration rests on can't be changed while it lasts. */

@@ -225,17 +225,18 @@ impl Place {
     }
 }
 
-pub(crate) struct Trust;
-
-impl Trust {
-    pub(crate) fn is_current(&self) -> bool {
-        true
-    }
-}
-
 pub(crate) struct Window {
     pub(crate) holder: Holder,
-    pub(crate) trust: Trust,
+}
+
+impl Window {
+    pub(crate) fn trusts_holder(&self) -> bool {
+        true
+    }
+
+    pub(crate) fn trusts_peer(&self) -> bool {
+        true
+    }
 }
 
 pub(crate) struct Holder(Vec<Arc<Thread>>);
@@ -250,7 +251,6 @@ impl Service {
     pub(crate) fn window(&self, _: u8) -> Option<Window> {
         Some(Window {
             holder: Holder(self.peers.lock().unwrap().clone()),
-            trust: Trust,
         })
     }
     pub(crate) fn visit_holders(&self, f: impl FnOnce(&Window)) {

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What a peer, or one that was a peer, writes and pretends to get what it has
+ * no right to.
+ *
+ * To see these fail: let whoever was attached once hand over what it says is a
+ * borrowed context (former_peer: its code runs as the peer); do not let the
+ * freezer have a receiver that waits for what will not come back
+ * (frozen_while_wanted: it waits for ever).
+ */
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#include "rpal_test.h"
+
+static struct rpal_proc peer;
+
+/* In the peer: what nobody has any business to make it execute. */
+static long reached;
+
+static __attribute__((naked, used)) void reach(void)
+{
+	asm("lock incq %0\n"
+	    "1:\n\t"
+	    "pause\n\t"
+	    "jmp 1b"
+	    : "+m" (reached));
+}
+
+/*
+ * As the gate leaves a caller behind that runs a receiver's context at @ip:
+ * long pretend(saved_sp, claim, peer's block, its FS base, ip). Comes back as
+ * gate_call() does.
+ */
+static __attribute__((naked)) long pretend(unsigned long *saved_sp,
+					   unsigned long *claim,
+					   unsigned long ctl,
+					   unsigned long fsbase,
+					   unsigned long ip)
+{
+	asm("push %rbp\n\t"
+	    "push %rbx\n\t"
+	    "push %r12\n\t"
+	    "push %r13\n\t"
+	    "push %r14\n\t"
+	    "push %r15\n\t"
+	    "sub $8, %rsp\n\t"
+	    "stmxcsr (%rsp)\n\t"
+	    "fnstcw 4(%rsp)\n\t"
+	    "mov %rsp, (%rdi)\n\t"
+	    "mov %rdx, (%rsi)\n\t"
+	    "wrfsbase %rcx\n\t"
+	    "jmp *%r8");
+}
+
+static long forge(unsigned long ctl, unsigned long ip, unsigned long fd,
+		  unsigned long times)
+{
+	struct rpal_ctl *theirs = (struct rpal_ctl *)ctl;
+	unsigned long base = READ_ONCE(theirs->fsbase), i;
+
+	CHECK_EQ(0, rpal_detach(fd));
+	for (i = 0; i < times; i++)
+		CHECK_EQ(-EFAULT, pretend((unsigned long *)&rpal_self->saved_sp,
+					  (unsigned long *)&rpal_self->claim,
+					  ctl, base, ip));
+	return 0;
+}
+
+/* Who has detached has no way back: the peer never executes what it is told. */
+RPAL_TEST(former_peer)
+{
+	struct rpal_proc other;
+	struct pollfd answer;
+	long ret;
+	int fd;
+
+	rpal_spawn(&peer);
+	rpal_serve(&peer);
+	rpal_spawn(&other);
+	fd = rpal_give(&other, peer.fd);
+	CHECK_EQ(0, rpal_run(&other, do_attach, fd, 0, 0, 0));
+	CHECK_EQ(3, rpal_call_from(&other, &peer, do_add, 1, 2));
+	rpal_post(&other, forge, (unsigned long)peer.ctl,
+		  rpal_there(&peer, reach), fd, 100);
+	answer = (struct pollfd){ .fd = other.sock, .events = POLLIN };
+	do {
+		CHECK_EQ(0, rpal_run(&peer, do_peek,
+				     rpal_there(&peer, &reached), 0, 0, 0));
+	} while (!poll(&answer, 1, 1));
+	CHECK(rpal_result(&other, &ret));
+	CHECK_EQ(0, ret);
+	CHECK_EQ(0, rpal_run(&peer, do_peek, rpal_there(&peer, &reached), 0, 0,
+			     0));
+	/* And serves others as before. */
+	CHECK_EQ(0, rpal_run(&other, do_attach, fd, 0, 0, 0));
+	CHECK_EQ(3, rpal_call_from(&other, &peer, do_add, 1, 2));
+}
+
+static char freezer[] = "/tmp/rpal-XXXXXX";
+
+static int open_state(const char *group, const char *name, int how)
+{
+	char path[100];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s%s/%s", freezer, group, name);
+	fd = open(path, how | O_CLOEXEC);
+	CHECK(fd >= 0);
+	return fd;
+}
+
+static void put(const char *group, const char *name, const char *text)
+{
+	int fd = open_state(group, name, O_WRONLY);
+
+	CHECK_EQ(strlen(text), write(fd, text, strlen(text)));
+	close(fd);
+}
+
+static void wait_for_state(const char *want)
+{
+	char text[40];
+	ssize_t n;
+	int fd;
+
+	do {
+		usleep(1000);
+		fd = open_state("/rpal", "freezer.state", O_RDONLY);
+		n = read(fd, text, sizeof(text) - 1);
+		CHECK(n > 0);
+		close(fd);
+		text[n] = 0;
+	} while (strncmp(text, want, strlen(want)));
+}
+
+/*
+ * The first kind of freezer, and that of a system that goes to sleep, wait for
+ * sleeping tasks only if they may be frozen where they are. A word that says
+ * nothing must not stop that.
+ */
+RPAL_TEST(frozen_while_wanted)
+{
+	char path[100], pid[20];
+
+	rpal_partner(&peer);
+	CHECK(mkdtemp(freezer));
+	if (mount("none", freezer, "cgroup", 0, "freezer")) {
+		rmdir(freezer);
+		rpal_skip("no freezer of the first kind here");
+	}
+	snprintf(path, sizeof(path), "%s/rpal", freezer);
+	CHECK(!mkdir(path, 0755));
+	snprintf(pid, sizeof(pid), "%d", peer.pid);
+	put("/rpal", "cgroup.procs", pid);
+
+	WRITE_ONCE(peer.ctl->word, 0);
+	put("/rpal", "freezer.state", "FROZEN");
+	wait_for_state("FROZEN");
+	put("/rpal", "freezer.state", "THAWED");
+	wait_for_state("THAWED");
+
+	/* It is as lost as before, and can be killed. */
+	rpal_kill(&peer);
+	while (rmdir(path))
+		CHECK_EQ(EBUSY, errno);
+	CHECK(!umount(freezer));
+	CHECK(!rmdir(freezer));
+}
+
+int main(int argc, char **argv)
+{
+	return rpal_main(argc, argv, test_harness_run);
+}
