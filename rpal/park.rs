@@ -56,6 +56,10 @@ use kernel::{
 /// long an event waits for a release before it is a reason to kick.
 const REKICK_MS: u32 = 10;
 
+/// How many kicks a borrower gets before it is taken for none: somebody has scribbled on the word,
+/// and nothing will come back. Nobody can claim it, and the freezer need not wait.
+const PATIENT_KICKS: u32 = 50;
+
 /// Why the sleep is over.
 enum End {
     /// The context came back by a hand-over: the task goes on with it.
@@ -167,7 +171,7 @@ fn sleep(
     let limit = limit(park);
     // Until when an event waits for a release.
     let mut patience = Alarm::NEVER;
-    let mut wanted = false;
+    let mut kicks = 0_u32;
     let mut parked = false;
     // The program has just been told of what there is; now it is the callers' turn.
     let mut told = answer.is_none();
@@ -202,11 +206,11 @@ fn sleep(
             Look::Native if over => return End::Failed(ETIMEDOUT),
             Look::Native if signal => return End::Failed(ERESTARTSYS),
             Look::Native => {
-                wanted = false;
+                kicks = 0;
                 parked = false;
             }
             Look::Kick => {
-                if !core::mem::replace(&mut wanted, true) {
+                if kicks == 0 {
                     stats::WANTED.inc();
                     if late {
                         stats::EVENT_LATE.inc();
@@ -214,6 +218,10 @@ fn sleep(
                 }
                 kick_borrowers(thread);
                 sleep_rekick(thread);
+                kicks = kicks.saturating_add(1);
+                if kicks > PATIENT_KICKS {
+                    task::try_to_freeze();
+                }
             }
             Look::Sleep => {
                 if event && !patience.is_set() {

@@ -19,7 +19,7 @@ use kernel::{
 pub(crate) enum Sleep {
     /// Any signal ends it. Not freezable: a frozen receiver could still be borrowed.
     Interruptible,
-    /// A fatal signal ends it.
+    /// A fatal signal ends it. Not freezable either.
     Killable,
 }
 
@@ -54,6 +54,12 @@ pub(crate) fn schedule(jiffies: Option<usize>) -> Option<usize> {
             ),
         }
     }
+}
+
+/// Sleeps as long as the current task is to be frozen.
+pub(crate) fn try_to_freeze() {
+    // SAFETY: called from process context without a lock held.
+    unsafe { bindings::rpal_try_to_freeze() }
 }
 
 /// A point in time, in jiffies. A task that is woken for other reasons, however often, gets there
