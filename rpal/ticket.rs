@@ -50,7 +50,14 @@ pub(crate) struct Ticket {
     pub(crate) pkru: u32,
     caller: ARef<Task>,
     #[pin]
-    state: SpinLock<State>,
+    inner: SpinLock<Inner>,
+}
+
+struct Inner {
+    state: State,
+    /// The caller sleeps for this ticket, or is about to. It may also be on its way to a signal
+    /// handler, and sleep there for something else.
+    sleeps: bool,
 }
 
 impl Ticket {
@@ -62,7 +69,7 @@ impl Ticket {
                 args,
                 pkru,
                 caller: ARef::from(&**kernel::current!()),
-                state <- new_spinlock!(state, "rpal_ticket"),
+                inner <- new_spinlock!(Inner { state, sleeps: false }, "rpal_ticket"),
             }),
             kernel::alloc::flags::GFP_KERNEL_ACCOUNT,
         )
@@ -71,39 +78,38 @@ impl Ticket {
     /// The receiver takes it, if the caller has not cancelled it and `f` says so. Decided under
     /// one lock: a caller that was told that nothing has happened makes the call again.
     pub(crate) fn grant_if(&self, f: impl FnOnce() -> bool) -> Offer {
-        let mut state = self.state.lock();
-        if *state != State::Queued {
+        let mut inner = self.inner.lock();
+        if inner.state != State::Queued {
             return Offer::Cancelled;
         }
         if !f() {
             return Offer::Busy;
         }
-        *state = State::Granted;
+        inner.state = State::Granted;
         Offer::Granted
     }
 
     /// Has the caller given it up?
     pub(crate) fn is_cancelled(&self) -> bool {
-        *self.state.lock() == State::Cancelled
+        self.inner.lock().state == State::Cancelled
     }
 
     /// Ends it and wakes the caller.
     pub(crate) fn complete(&self, result: i64) {
-        let mut state = self.state.lock();
-        let waits = matches!(*state, State::Queued | State::Granted);
-        if waits {
-            *state = State::Done(result);
-        }
-        drop(state);
-        // Who has given up may sleep for another reason.
-        if waits {
-            self.caller.wake_up();
+        let mut inner = self.inner.lock();
+        if matches!(inner.state, State::Queued | State::Granted) {
+            inner.state = State::Done(result);
+            // Under the lock, without which the caller does not leave its sleep: a wake-up that
+            // came later would end another one, and not all of those are ready for it.
+            if inner.sleeps {
+                self.caller.wake_up();
+            }
         }
     }
 
     /// The caller goes.
     pub(crate) fn cancel(&self) {
-        *self.state.lock() = State::Cancelled;
+        self.inner.lock().state = State::Cancelled;
     }
 
     /// Waits for the end. Only the caller does. Sleeps.
@@ -113,30 +119,32 @@ impl Ticket {
     /// is told by a wake-up, and the ticket is cancelled.
     pub(crate) fn wait(&self, late: impl Fn() -> bool) -> Result<i64> {
         loop {
-            let mut state = self.state.lock();
-            match *state {
+            let mut inner = self.inner.lock();
+            inner.sleeps = false;
+            match inner.state {
                 State::Done(result) => return Ok(result),
                 State::Cancelled => return Err(EAGAIN),
                 State::Queued | State::Granted => {}
             }
             if late() {
-                *state = State::Cancelled;
+                inner.state = State::Cancelled;
                 return Err(ETIMEDOUT);
             }
             if kernel::current!().signal_pending() {
-                if *state == State::Queued {
-                    *state = State::Cancelled;
+                if inner.state == State::Queued {
+                    inner.state = State::Cancelled;
                     return Err(EAGAIN);
                 }
                 return Err(EINTR);
             }
+            inner.sleeps = true;
             task::prepare(task::Sleep::Interruptible);
             // A deadline that passes from here on wakes the task.
             if late() {
                 task::stay_awake();
                 continue;
             }
-            drop(state);
+            drop(inner);
             task::schedule(None);
         }
     }

@@ -30,7 +30,12 @@ pub(crate) struct Ticket {
     pub(crate) args: [u64; 4],
     pub(crate) pkru: u32,
     caller: Arc<Thread>,
-    state: SpinLock<State>,
+    inner: SpinLock<Inner>,
+}
+
+struct Inner {
+    state: State,
+    sleeps: bool,
 }
 
 impl Ticket {
@@ -40,59 +45,62 @@ impl Ticket {
             args,
             pkru: 0,
             caller,
-            state: SpinLock::new(state),
+            inner: SpinLock::new(Inner {
+                state,
+                sleeps: false,
+            }),
         })
     }
 
     pub(crate) fn grant_if(&self, f: impl FnOnce() -> bool) -> Offer {
-        let mut state = self.state.lock();
-        if *state != State::Queued {
+        let mut inner = self.inner.lock();
+        if inner.state != State::Queued {
             return Offer::Cancelled;
         }
         if !f() {
             return Offer::Busy;
         }
-        *state = State::Granted;
+        inner.state = State::Granted;
         Offer::Granted
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
-        *self.state.lock() == State::Cancelled
+        self.inner.lock().state == State::Cancelled
     }
 
     pub(crate) fn complete(&self, result: i64) {
-        let mut state = self.state.lock();
-        let waits = matches!(*state, State::Queued | State::Granted);
-        if waits {
-            *state = State::Done(result);
-        }
-        drop(state);
-        if waits {
-            self.caller.task.wake_up();
+        let mut inner = self.inner.lock();
+        if matches!(inner.state, State::Queued | State::Granted) {
+            inner.state = State::Done(result);
+            if inner.sleeps {
+                self.caller.task.wake_up();
+            }
         }
     }
 
     pub(crate) fn wait(&self, late: impl Fn() -> bool) -> Result<i64> {
         loop {
-            let mut state = self.state.lock();
-            match *state {
+            let mut inner = self.inner.lock();
+            inner.sleeps = false;
+            match inner.state {
                 State::Done(result) => return Ok(result),
                 State::Cancelled => return Err(EAGAIN),
                 State::Queued | State::Granted => {}
             }
             if late() {
-                *state = State::Cancelled;
+                inner.state = State::Cancelled;
                 return Err(ETIMEDOUT);
             }
             if kernel::current!().signal_pending() {
-                if *state == State::Queued {
-                    *state = State::Cancelled;
+                if inner.state == State::Queued {
+                    inner.state = State::Cancelled;
                     return Err(EAGAIN);
                 }
                 return Err(EINTR);
             }
+            inner.sleeps = true;
             task::prepare(task::Sleep::Interruptible);
-            drop(state);
+            drop(inner);
             task::schedule(None);
         }
     }
