@@ -21,7 +21,7 @@ struct rlimit;
 /* rpal/; each one's contract is documented there. */
 bool __rpal_syscall_enter(struct pt_regs *regs);
 unsigned long __rpal_exit_to_user(struct pt_regs *regs, unsigned long ti_work);
-bool __rpal_forced_signal(struct kernel_siginfo *info);
+bool __rpal_forced_signal(struct kernel_siginfo *info, bool catchable);
 bool __rpal_borrowed(void);
 int __rpal_exec(struct linux_binprm *bprm);
 void __rpal_thread_gone(void);
@@ -54,12 +54,15 @@ rpal_exit_to_user(struct pt_regs *regs, unsigned long ti_work)
 	return ti_work;
 }
 
-/* A forced signal for @t: true if the receiver is to meet the fault itself. */
+/*
+ * A forced signal for @t, which a handler may catch or not: true if the receiver
+ * is to meet the fault itself, or the gate answers it.
+ */
 static inline bool rpal_forced_signal(struct kernel_siginfo *info,
-				      struct task_struct *t)
+				      struct task_struct *t, bool catchable)
 {
 	return unlikely(current->rpal.thread) && t == current &&
-	       __rpal_forced_signal(info);
+	       __rpal_forced_signal(info, catchable);
 }
 
 /* Is the current task executing another task's user context? */
@@ -135,7 +138,7 @@ rpal_exit_to_user(struct pt_regs *regs, unsigned long ti_work)
 }
 
 static inline bool rpal_forced_signal(struct kernel_siginfo *info,
-				      struct task_struct *t)
+				      struct task_struct *t, bool catchable)
 {
 	return false;
 }
