@@ -26,7 +26,7 @@ def tests():
                 continue
             text = path.read_text(encoding="utf-8")
             if path.suffix == ".c":
-                names = re.findall(r"^\t?(?:\w+_)?TEST(?:_AS|_F\(\w+)?[(,] ?(\w+)", text, re.M)
+                names = re.findall(r"^\t?(?:(?:\w+_)?TEST(?:_AS|_F\(\w+)?|COLUMN)[(,] ?(\w+)", text, re.M)
             else:
                 names = re.findall(r"^\s*fn (\w+)\(", text, re.M)
             module = path.parent.name if path.stem == "mod" else path.stem
@@ -79,4 +79,5 @@ def main():
     sys.exit(1 if bad else 0)
 
 
-main()
+if __name__ == "__main__":
+    main()

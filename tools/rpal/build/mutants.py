@@ -3,7 +3,7 @@
 """Shows that the selftests find what they are there to find. For mutants.sh.
 
 mutants.py list REGEX            names of the mutants that apply; an error if one does not
-mutants.py check TREE            do all mutants apply to that kernel source?
+mutants.py check TREE            do all mutants apply to that kernel source, and are there their tests?
 mutants.py control REGEX BEGIN   the tests that must find these, on the kernel without a mutant
 mutants.py run NAME BEGIN SINCE  the same for one mutant; the kernel is built
 mutants.py broken NAME BEGIN SINCE   it could not be built
@@ -22,6 +22,7 @@ import sys
 import time
 
 import guest
+import hazards
 import klog
 import ktap
 import mutation
@@ -47,9 +48,13 @@ def read(name):
 def check(tree):
     """How many mutants are broken, each with a line that says why."""
     bad = 0
+    known = hazards.tests()
     for name in mutation.names():
         try:
             mutant = mutation.read(name)
+            for program, test_name in mutant.tests:
+                if test_name not in known.get(program, ()):
+                    raise mutation.Broken(f"{name}: {program} has no test {test_name}")
             for path in mutant.edits:
                 mutation.edited(mutant, path, (pathlib.Path(tree) / path).read_text(encoding="utf-8"))
         except (mutation.Broken, FileNotFoundError) as e:

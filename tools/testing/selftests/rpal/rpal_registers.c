@@ -5,9 +5,10 @@
  * To see these fail: leave a callee-saved register, MXCSR or the x87 control
  * word out of the gate (callee_saved, fp_control*) or out of what the kernel
  * puts back (the same, with a hand-over); do not put back PKRU (pkru); leave
- * the FPU state with the caller at a hand-over (vector_registers); take a CLD
- * out of the gate (direction_flag).
+ * the FPU state with the caller at a hand-over (vector_registers); leave it the
+ * receiver's GS base then (gs_base); take a CLD out of the gate (direction_flag).
  */
+#include <asm/prctl.h>
 #include <pthread.h>
 #include <sys/syscall.h>
 
@@ -399,6 +400,24 @@ static long call_backwards(struct rpal_ctl *ctl)
 		     : [gate] "b" (rpal_me.gate_call)
 		     : "rcx", "rdx", "r8", "r9", "r10", "r11", "cc", "memory");
 	return ret;
+}
+
+static long set_gsbase(unsigned long base, unsigned long a2, unsigned long a3,
+		       unsigned long a4)
+{
+	asm volatile("wrgsbase %0" : : "r" (base));
+	return getpid();
+}
+
+/* What the gate does not switch does not get stuck with the caller. */
+RPAL_TEST(gs_base)
+{
+	unsigned long base = 1;
+
+	rpal_partner(&peer);
+	CHECK_EQ(peer.pid, rpal_call(&peer, set_gsbase, 0x1000, 0, 0));
+	CHECK_EQ(0, syscall(__NR_arch_prctl, ARCH_GET_GS, &base));
+	CHECK_EQ(0, base);
 }
 
 /* The receiver finds it clear, whatever its caller had. */
