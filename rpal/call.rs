@@ -52,16 +52,15 @@ pub(crate) fn call(peer: usize, args: [u64; 4]) -> Result<i64> {
             // Nobody else knows the ticket yet.
             let _granted = ticket.grant_if(|| true);
             wait::start(&mut inner, ticket.clone());
+            // Under the lock, without which the receiver does not leave its sleep.
+            receiver.task.wake_up();
         }
         GrantCall::Busy => queued = inner.queue.push(ticket.clone(), GFP_ATOMIC),
         GrantCall::Dead => {}
     }
     drop(inner);
     match granted {
-        GrantCall::Granted => {
-            stats::GRANT_CALL.inc();
-            receiver.task.wake_up();
-        }
+        GrantCall::Granted => stats::GRANT_CALL.inc(),
         GrantCall::Busy => stats::CALL_QUEUED.inc(),
         GrantCall::Dead => {
             caller.drop_ticket(ticket.id);

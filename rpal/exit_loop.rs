@@ -49,6 +49,7 @@ unsafe extern "C" fn __rpal_exit_to_user(regs: *mut bindings::pt_regs, work: usi
     // SAFETY: by the contract.
     let mut regs = unsafe { Regs::from_raw(regs) };
     Thread::with_current(|caller| {
+        caller.set_leaving(true);
         let latched = fault::unlatch();
         let trap = caller.trap.take();
         if arch::fsbase() == caller.fsbase {
@@ -71,6 +72,17 @@ unsafe extern "C" fn __rpal_exit_to_user(regs: *mut bindings::pt_regs, work: usi
         left
     })
     .unwrap_or(work)
+}
+
+/// The exit loop of a registered thread, when its work is done. Does not sleep.
+#[no_mangle]
+extern "C" fn __rpal_exit_worked() {
+    Thread::with_current(|caller| {
+        caller.set_leaving(false);
+        if arch::fsbase() == caller.fsbase {
+            caller.note_seen();
+        }
+    });
 }
 
 /// A context of the caller's own, maybe in the middle of the gate.

@@ -26,10 +26,6 @@ use kernel::{
 /// Numbers of the exceptions that `int3` and `int $4` raise.
 pub(crate) const X86_TRAP_BP: usize = 3;
 const X86_TRAP_OF: usize = 4;
-/// Those of addresses that are none, by way of the stack and otherwise. Their signals say no more
-/// than that the kernel has sent them.
-const X86_TRAP_SS: usize = 12;
-const X86_TRAP_GP: usize = 13;
 
 /// A trap: unlike a fault, it is over when it is told, so that who is to meet it has to be told.
 #[derive(Clone, Copy)]
@@ -109,19 +105,16 @@ pub(crate) fn unlatch() -> bool {
 ///
 /// `info` describes the signal.
 #[no_mangle]
-unsafe extern "C" fn __rpal_forced_signal(
-    info: *mut bindings::kernel_siginfo,
-    catchable: bool,
-) -> bool {
+unsafe extern "C" fn __rpal_forced_signal(info: *mut bindings::kernel_siginfo) -> bool {
     // SAFETY: by the contract.
     let (signo, code, addr) = unsafe {
         let i = &(*info).__bindgen_anon_1;
         (i.si_signo, i.si_code, i._sifields._sigfault._addr as usize)
     };
-    Thread::with_current(|caller| forced(caller, signo, code, addr, catchable)).unwrap_or(false)
+    Thread::with_current(|caller| forced(caller, signo, code, addr)).unwrap_or(false)
 }
 
-fn forced(caller: &Thread, signo: i32, code: i32, addr: usize, catchable: bool) -> bool {
+fn forced(caller: &Thread, signo: i32, code: i32, addr: usize) -> bool {
     const SIGTRAP: i32 = bindings::SIGTRAP as i32;
     const SIGSEGV: i32 = bindings::SIGSEGV as i32;
     const SIGBUS: i32 = bindings::SIGBUS as i32;
@@ -153,13 +146,9 @@ fn forced(caller: &Thread, signo: i32, code: i32, addr: usize, catchable: bool) 
         return true;
     }
     let fault = signo == SIGSEGV || signo == SIGBUS;
-    // Positive codes are the kernel's; no system call is being made. What no handler may catch is
-    // no fault: a signal frame, say, that can't be written.
-    if !fault || !catchable || code <= 0 || regs.orig_ax() != u64::MAX {
-        return false;
-    }
-    if code == SI_KERNEL && !matches!(arch::last_trap().0, X86_TRAP_SS | X86_TRAP_GP) {
-        // Our own, by `task::force_segv`, or a memory failure that some access has met before.
+    // Positive codes are the kernel's; no system call is being made. On the way out it is no fault
+    // any more, but a signal frame that can't be written, say, or our own `task::force_segv`.
+    if !fault || code <= 0 || regs.orig_ax() != u64::MAX || caller.is_leaving() {
         return false;
     }
     let Ok(gate) = gate::page() else {
@@ -173,8 +162,6 @@ fn forced(caller: &Thread, signo: i32, code: i32, addr: usize, catchable: bool) 
         }
         Region::Copy => {
             stats::COPY_FAULT.inc();
-            // So that it is not taken for the number of a signal to come.
-            arch::forget_trap();
             regs.set_ip(gate.copy_fault());
             true
         }

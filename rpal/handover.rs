@@ -52,12 +52,13 @@ pub(crate) fn drop_claim(caller: &Thread) {
     };
     let mut inner = receiver.inner.lock();
     let released = inner.lease.release(receiver.ctl(), caller.owner);
+    if released == Release::Native {
+        // Under the lock, as in `hand_over`.
+        receiver.task.wake_up();
+    }
     drop(inner);
     match released {
-        Release::Native => {
-            stats::RELEASE_NATIVE.inc();
-            receiver.task.wake_up();
-        }
+        Release::Native => stats::RELEASE_NATIVE.inc(),
         Release::Ready => stats::STALE.inc(),
         Release::NotHeld | Release::Dead => {}
     }
@@ -73,10 +74,10 @@ fn lose_claim(caller: &Thread) {
     let mut inner = receiver.inner.lock();
     let lost = inner.lease.lose(receiver.ctl(), caller.owner);
     inner.lost |= lost;
-    drop(inner);
     if lost {
-        stats::LOST.inc();
+        // Under the lock, as in `hand_over`.
         receiver.task.wake_up();
+        stats::LOST.inc();
     }
 }
 
@@ -139,12 +140,14 @@ fn hand_over(
         // SAFETY: the receiver sleeps in `rpal_wait` with its FPU state in memory, and can't
         // leave before it has this lock.
         unsafe { bindings::fpu_hand_over(receiver.task.as_ptr()) };
+        // Under the lock, without which the receiver does not leave its sleep: a wake-up that came
+        // later would end another one.
+        receiver.task.wake_up();
     }
     drop(inner);
     match granted {
         Grant::Granted => {
             stats::GRANT.inc();
-            receiver.task.wake_up();
             ticket.map(|t| t.id).ok_or(Lost::Errno(ENOMEM))
         }
         Grant::Stale | Grant::Dead => {
@@ -217,6 +220,8 @@ pub(crate) fn give_back(
     come_back(caller);
     if let Some(r) = receiver {
         close_if_changed(caller, &r);
+        // That has come after `come_back`.
+        caller.note_seen();
     }
     match done {
         Ok(id) => {

@@ -197,7 +197,8 @@ pub(crate) fn user_byte(addr: u64) -> Option<u8> {
 
 /// Ends an accident: the current task gets a SIGSEGV that it can't ignore.
 pub(crate) fn force_segv() {
-    // No exception number, by which `fault.rs` knows it from a fault.
+    // No exception number. It is called on the way out only, or while a system call is made, by
+    // which `fault.rs` knows it from a fault.
     crate::arch::raise(
         bindings::SIGSEGV as i32,
         bindings::SI_KERNEL as i32,

@@ -116,6 +116,8 @@ pub(crate) struct Thread {
     watch: SpinLock<Option<deadline::Watch>>,
     /// When the kernel has last seen the thread with a context of its own.
     seen: Atomic<u64>,
+    /// The thread is in the exit loop, between our hook and the end of the work that it leaves.
+    leaving: Atomic<u32>,
 }
 
 impl Thread {
@@ -170,6 +172,16 @@ impl Thread {
     /// When it had one last: a value of [`window::closings`].
     pub(crate) fn seen(&self) -> u64 {
         self.seen.load(Relaxed)
+    }
+
+    /// Is the current task, whose registration this is, where signals are delivered?
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Relaxed) != 0
+    }
+
+    /// Notes what [`Self::is_leaving`] says. Only the thread itself does.
+    pub(crate) fn set_leaving(&self, leaving: bool) {
+        self.leaving.store(leaving.into(), Relaxed);
     }
 
     /// Replaces what stops the timer.
@@ -355,11 +367,14 @@ fn register(service: &Arc<Service>) -> Result<Arc<Thread>> {
                     waits: Atomic::new(0),
                     watch <- new_spinlock!(None, "rpal_watch"),
                     seen: Atomic::new(window::closings()),
+                    leaving: Atomic::new(0),
                 }),
                 kernel::alloc::flags::GFP_KERNEL_ACCOUNT,
             )
         },
     )?;
+    // Whatever was closed before it was on the list has not kicked it.
+    thread.note_seen();
     thread.ctl().init(thread.owner, fsbase, pkru);
     // SAFETY: the field is the current task's own, and NULL.
     unsafe { (*Task::current_raw()).rpal.thread = Arc::into_raw(thread.clone()).cast_mut().cast() };

@@ -65,7 +65,8 @@ pub(crate) struct Window {
     /// Who both sides were.
     trust: trust::Trust,
     linked: Atomic<u32>,
-    /// What [`closings`] was when nobody could get to the peer through the window any more.
+    /// What [`closings`] was when nobody could get to the peer through the window any more, or
+    /// the one before it; more than any while somebody can.
     closed: Atomic<u64>,
 }
 
@@ -191,7 +192,8 @@ pub(crate) fn attach(own: &Arc<Service>, peer: &Arc<Service>) -> Result {
             trust,
             // INVARIANT: nothing is linked yet.
             linked: Atomic::new(0),
-            closed: Atomic::new(u64::MAX),
+            // Pairs with the release in `unlink`. A thread may still be inside from before.
+            closed: Atomic::new(old.as_ref().map_or(0, |w| w.closed.load(Acquire))),
         },
         kernel::alloc::flags::GFP_KERNEL_ACCOUNT,
     )?;
@@ -219,7 +221,10 @@ fn link(own: &Service, peer: &Service, user: &MmWithUserAsync, window: &Arc<Wind
         return Err(EOWNERDEAD);
     }
     peer.add_holder(window.clone())?;
+    let closed = window.closed.load(Acquire);
     let linked = trust::check_threads(&window.trust, peer).and_then(|()| {
+        // Before anybody can go in. Pairs with the acquire in `was_open_after`.
+        window.closed.store(u64::MAX, Release);
         // Pairs with the barrier in `flush_holders`.
         barrier::smp_mb(barrier::Full);
         // SAFETY: both address spaces are in use: one is the current one, the other is `user`'s.
@@ -228,6 +233,7 @@ fn link(own: &Service, peer: &Service, user: &MmWithUserAsync, window: &Arc<Wind
         })
     });
     if linked.is_err() {
+        window.closed.store(closed, Release);
         peer.remove_holder(window);
         return linked;
     }

@@ -21,7 +21,8 @@ struct rlimit;
 /* rpal/; each one's contract is documented there. */
 bool __rpal_syscall_enter(struct pt_regs *regs);
 unsigned long __rpal_exit_to_user(struct pt_regs *regs, unsigned long ti_work);
-bool __rpal_forced_signal(struct kernel_siginfo *info, bool catchable);
+void __rpal_exit_worked(void);
+bool __rpal_forced_signal(struct kernel_siginfo *info);
 bool __rpal_borrowed(void);
 int __rpal_exec(struct linux_binprm *bprm);
 void __rpal_thread_gone(void);
@@ -54,15 +55,22 @@ rpal_exit_to_user(struct pt_regs *regs, unsigned long ti_work)
 	return ti_work;
 }
 
+/* Exit loop, behind what rpal_exit_to_user() has left to be done. */
+static __always_inline void rpal_exit_worked(void)
+{
+	if (unlikely(current->rpal.thread))
+		__rpal_exit_worked();
+}
+
 /*
- * A forced signal for @t, which a handler may catch or not: true if the receiver
- * is to meet the fault itself, or the gate answers it.
+ * A forced signal for @t: true if the receiver is to meet the fault itself, or
+ * the gate answers it.
  */
 static inline bool rpal_forced_signal(struct kernel_siginfo *info,
-				      struct task_struct *t, bool catchable)
+				      struct task_struct *t)
 {
 	return unlikely(current->rpal.thread) && t == current &&
-	       __rpal_forced_signal(info, catchable);
+	       __rpal_forced_signal(info);
 }
 
 /* Is the current task executing another task's user context? */
@@ -137,8 +145,10 @@ rpal_exit_to_user(struct pt_regs *regs, unsigned long ti_work)
 	return ti_work;
 }
 
+static __always_inline void rpal_exit_worked(void) { }
+
 static inline bool rpal_forced_signal(struct kernel_siginfo *info,
-				      struct task_struct *t, bool catchable)
+				      struct task_struct *t)
 {
 	return false;
 }

@@ -4,15 +4,17 @@
  * no right to.
  *
  * To see these fail: let whoever was attached once hand over what it says is a
- * borrowed context (former_peer: its code runs as the peer); do not let the
- * freezer have a receiver that waits for what will not come back
+ * borrowed context (former_peer: its code runs as the peer), or whoever has
+ * tried (refused_peer); do not let the freezer have a receiver that waits for what will not come back
  * (frozen_while_wanted: it waits for ever).
  */
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "rpal_test.h"
 
@@ -56,13 +58,13 @@ static __attribute__((naked)) long pretend(unsigned long *saved_sp,
 	    "jmp *%r8");
 }
 
-static long forge(unsigned long ctl, unsigned long ip, unsigned long fd,
+static long forge(unsigned long ctl, unsigned long base, unsigned long ip,
 		  unsigned long times)
 {
-	struct rpal_ctl *theirs = (struct rpal_ctl *)ctl;
-	unsigned long base = READ_ONCE(theirs->fsbase), i;
+	unsigned long i;
 
-	CHECK_EQ(0, rpal_detach(fd));
+	if (!rpal_self)
+		rpal_register();
 	for (i = 0; i < times; i++)
 		CHECK_EQ(-EFAULT, pretend((unsigned long *)&rpal_self->saved_sp,
 					  (unsigned long *)&rpal_self->claim,
@@ -70,34 +72,83 @@ static long forge(unsigned long ctl, unsigned long ip, unsigned long fd,
 	return 0;
 }
 
-/* Who has detached has no way back: the peer never executes what it is told. */
+/* Whatever @other says, the peer never executes what it is told. */
+static void forge_in(struct rpal_proc *other)
+{
+	unsigned long count = rpal_there(&peer, &reached), base;
+	struct pollfd answer = { .fd = other->sock, .events = POLLIN };
+	long ret;
+
+	base = rpal_run(&peer, do_peek, (unsigned long)&peer.ctl->fsbase, 0, 0,
+			0);
+	rpal_post(other, forge, (unsigned long)peer.ctl, base,
+		  rpal_there(&peer, reach), 100);
+	do {
+		CHECK_EQ(0, rpal_run(&peer, do_peek, count, 0, 0, 0));
+	} while (!poll(&answer, 1, 1));
+	CHECK(rpal_result(other, &ret));
+	CHECK_EQ(0, ret);
+	CHECK_EQ(0, rpal_run(&peer, do_peek, count, 0, 0, 0));
+}
+
+/* Who has detached has no way back, but by another attach. */
 RPAL_TEST(former_peer)
 {
 	struct rpal_proc other;
-	struct pollfd answer;
-	long ret;
-	int fd;
+	int fd, i;
 
 	rpal_spawn(&peer);
 	rpal_serve(&peer);
 	rpal_spawn(&other);
 	fd = rpal_give(&other, peer.fd);
-	CHECK_EQ(0, rpal_run(&other, do_attach, fd, 0, 0, 0));
-	CHECK_EQ(3, rpal_call_from(&other, &peer, do_add, 1, 2));
-	rpal_post(&other, forge, (unsigned long)peer.ctl,
-		  rpal_there(&peer, reach), fd, 100);
-	answer = (struct pollfd){ .fd = other.sock, .events = POLLIN };
-	do {
-		CHECK_EQ(0, rpal_run(&peer, do_peek,
-				     rpal_there(&peer, &reached), 0, 0, 0));
-	} while (!poll(&answer, 1, 1));
-	CHECK(rpal_result(&other, &ret));
-	CHECK_EQ(0, ret);
-	CHECK_EQ(0, rpal_run(&peer, do_peek, rpal_there(&peer, &reached), 0, 0,
-			     0));
-	/* And serves others as before. */
-	CHECK_EQ(0, rpal_run(&other, do_attach, fd, 0, 0, 0));
-	CHECK_EQ(3, rpal_call_from(&other, &peer, do_add, 1, 2));
+	for (i = 0; i < 5; i++) {
+		CHECK_EQ(0, rpal_run(&other, do_attach, fd, 0, 0, 0));
+		CHECK_EQ(3, rpal_call_from(&other, &peer, do_add, 1, 2));
+		CHECK_EQ(peer.pid, rpal_call_from(&other, &peer, do_getpid, 0,
+						  0));
+		CHECK_EQ(0, rpal_run(&other, do_detach, fd, 0, 0, 0));
+		forge_in(&other);
+	}
+}
+
+static void *somebody_else(void *ready)
+{
+	gid_t group = 4711;
+
+	rpal_register();
+	/* The system call and not the C library: this thread alone. */
+	CHECK(!syscall(__NR_setgroups, 1, &group));
+	WRITE_ONCE(*(long *)ready, 1);
+	for (;;)
+		pause();
+	return NULL;
+}
+
+static long with_somebody_else(unsigned long a0, unsigned long a1,
+			       unsigned long a2, unsigned long a3)
+{
+	static long ready;
+	pthread_t thread;
+
+	CHECK(!pthread_create(&thread, NULL, somebody_else, &ready));
+	while (!READ_ONCE(ready))
+		sched_yield();
+	return 0;
+}
+
+/* Nor has who was refused, for a window that has its place and was never open. */
+RPAL_TEST(refused_peer)
+{
+	struct rpal_proc other;
+	int fd;
+
+	rpal_spawn(&peer);
+	rpal_serve(&peer);
+	CHECK_EQ(0, rpal_run(&peer, with_somebody_else, 0, 0, 0, 0));
+	rpal_spawn(&other);
+	fd = rpal_give(&other, peer.fd);
+	CHECK_EQ(-EPERM, rpal_run(&other, do_attach, fd, 0, 0, 0));
+	forge_in(&other);
 }
 
 static char freezer[] = "/tmp/rpal-XXXXXX";
