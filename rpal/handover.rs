@@ -112,7 +112,10 @@ pub(crate) fn receiver_of(caller: &Thread, fsbase: u64) -> core::result::Result<
         Err(e) if e == EPIPE || e == ESRCH => Err(Lost::Errno(EPIPE)),
         // The window may have been closed with the caller inside. Only then: who was outside
         // since has forged this, and must not get to the peer that way.
-        Err(_) => match caller.service.peer_thread_left_by(claim as usize, caller.seen()) {
+        Err(_) => match caller
+            .service
+            .peer_thread_left_by(claim as usize, caller.seen())
+        {
             Some(r) if has_parked_with(&r, fsbase) => Ok(r),
             _ if claim != 0 => Err(Lost::Errno(EFAULT)),
             _ => Err(Lost::Accident),

@@ -103,9 +103,7 @@ fn may_lend(thread: &Thread) -> bool {
         return false;
     }
     let mut same = true;
-    thread
-        .service
-        .for_each_holder(|w| same &= w.trusts_peer());
+    thread.service.for_each_holder(|w| same &= w.trusts_peer());
     same
 }
 

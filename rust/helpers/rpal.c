@@ -324,7 +324,10 @@ __rust_helper bool rust_helper_rpal_is_stepped(void)
 	return test_thread_flag(TIF_SINGLESTEP);
 }
 
-/* What the gate does not switch: user dispatch, I/O ports, an LDT, user shadow stacks, AMX tiles. */
+/*
+ * What the gate does not switch: user dispatch, I/O ports, an LDT, user shadow
+ * stacks, AMX tiles.
+ */
 __rust_helper bool rust_helper_rpal_has_unswitched_state(void)
 {
 	if (test_task_syscall_work(current, SYSCALL_USER_DISPATCH) ||

@@ -5,8 +5,8 @@
  *
  * To see these fail: let whoever was attached once hand over what it says is a
  * borrowed context (former_peer: its code runs as the peer), or whoever has
- * tried (refused_peer); do not let the freezer have a receiver that waits for what will not come back
- * (frozen_while_wanted: it waits for ever).
+ * tried to attach (refused_peer); do not let the freezer have a receiver that
+ * waits for what will not come back (frozen_while_wanted: it waits for ever).
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -23,7 +23,7 @@ static struct rpal_proc peer;
 /* In the peer: what nobody has any business to make it execute. */
 static long reached;
 
-static __attribute__((naked, used)) void reach(void)
+static __attribute__((naked)) void reach(void)
 {
 	asm("lock incq %0\n"
 	    "1:\n\t"
@@ -151,7 +151,7 @@ RPAL_TEST(refused_peer)
 	forge_in(&other);
 }
 
-static char freezer[] = "/tmp/rpal-XXXXXX";
+static char freezer[24];
 
 static int open_state(const char *group, const char *name, int how)
 {
@@ -198,6 +198,7 @@ RPAL_TEST(frozen_while_wanted)
 	char path[100], pid[20];
 
 	rpal_partner(&peer);
+	strcpy(freezer, "/tmp/rpal-XXXXXX");
 	CHECK(mkdtemp(freezer));
 	if (mount("none", freezer, "cgroup", 0, "freezer")) {
 		rmdir(freezer);

@@ -90,7 +90,7 @@ RPAL_TEST(handler_waits)
 
 /* ---- a frame that can't be written ---- */
 
-#define COPY_LEN	(1UL << 20)
+#define COPY_LEN	(1024 * 1024UL)
 
 static void unreachable(int sig)
 {

@@ -335,7 +335,8 @@ RPAL_TEST(walkers)
 	pages[0] = (void *)page;
 	ret = rpal_err(syscall(__NR_move_pages, 0, 1UL, pages, NULL, status,
 			       0));
-	if (ret != -ENOSYS) {
+	/* Where there are no nodes, there is no such call. */
+	if (!access("/proc/self/numa_maps", F_OK)) {
 		CHECK_EQ(0, ret);
 		CHECK(status[0] < 0);
 	}
