@@ -297,9 +297,8 @@ static inline bool rpal_may_use_tiles(void)
  * Does current run under something that belongs to its task or address space,
  * and that code which another task runs for it would escape or miss: a debugger,
  * stepping, disabled RDTSC or CPUID, speculation controls (the flush of the L1
- * data cache among them), AMX tiles, an LDT, or
- * a promise of membarrier(2), whose interrupts go to CPUs that run this very
- * address space?
+ * data cache among them), AMX tiles, an LDT, or a promise of membarrier(2),
+ * whose interrupts go to CPUs that run this very address space?
  */
 __rust_helper bool rust_helper_rpal_is_confined(void)
 {
