@@ -38,7 +38,6 @@ pub(crate) fn meaning(regs: &Regs) -> Meaning {
     const COMPAT_MEMBARRIER: u32 = 375;
     const COMPAT_ARCH_PRCTL: u32 = 384;
     const COMPAT_RSEQ: u32 = 386;
-    const COMPAT_LANDLOCK_RESTRICT_SELF: u32 = 446;
     /// setuid() to setfsgid() in 16 and 32 bits, and capset().
     const COMPAT_CREDS: [u32; 17] = [
         23, 46, 70, 71, 138, 139, 164, 170, 203, 204, 208, 210, 213, 214, 215, 216, 185,
@@ -56,7 +55,7 @@ pub(crate) fn meaning(regs: &Regs) -> Meaning {
             COMPAT_ARCH_PRCTL => arch_prctl(regs.bx() as u32),
             COMPAT_CLONE | COMPAT_VFORK | bindings::__NR_clone3 => Meaning::SharesBlock,
             COMPAT_MEMBARRIER => Meaning::Barrier,
-            COMPAT_SECCOMP | COMPAT_LANDLOCK_RESTRICT_SELF => Meaning::Identity,
+            COMPAT_SECCOMP => Meaning::Identity,
             n if COMPAT_CREDS.contains(&n) => Meaning::Identity,
             _ => Meaning::None,
         };
@@ -70,7 +69,6 @@ pub(crate) fn meaning(regs: &Regs) -> Meaning {
         bindings::__NR_clone | bindings::__NR_vfork | bindings::__NR_clone3 => Meaning::SharesBlock,
         bindings::__NR_membarrier => Meaning::Barrier,
         bindings::__NR_seccomp
-        | bindings::__NR_landlock_restrict_self
         | bindings::__NR_setuid
         | bindings::__NR_setgid
         | bindings::__NR_setreuid
