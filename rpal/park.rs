@@ -217,11 +217,12 @@ fn sleep(
                     }
                 }
                 kick_borrowers(thread);
-                sleep_rekick(thread);
-                kicks = kicks.saturating_add(1);
-                if kicks > PATIENT_KICKS {
-                    task::try_to_freeze();
+                if kicks < PATIENT_KICKS {
+                    sleep_rekick(thread);
+                } else {
+                    task::as_frozen(|| sleep_rekick(thread));
                 }
+                kicks = kicks.saturating_add(1);
             }
             Look::Sleep => {
                 if event && !patience.is_set() {

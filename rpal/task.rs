@@ -56,10 +56,14 @@ pub(crate) fn schedule(jiffies: Option<usize>) -> Option<usize> {
     }
 }
 
-/// Sleeps as long as the current task is to be frozen.
-pub(crate) fn try_to_freeze() {
+/// Does what no freezer need wait for: the current task is frozen before it, if it is to be, and
+/// counts as frozen meanwhile where groups of tasks count them. May sleep.
+pub(crate) fn as_frozen(work: impl FnOnce()) {
     // SAFETY: called from process context without a lock held.
-    unsafe { bindings::rpal_try_to_freeze() }
+    unsafe { bindings::rpal_enter_frozen() };
+    work();
+    // SAFETY: as above, and the task has entered.
+    unsafe { bindings::rpal_leave_frozen() };
 }
 
 /// A point in time, in jiffies. A task that is woken for other reasons, however often, gets there

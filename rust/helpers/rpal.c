@@ -5,6 +5,7 @@
 #ifdef CONFIG_RPAL
 
 #include <linux/binfmts.h>
+#include <linux/cgroup.h>
 #include <linux/freezer.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
@@ -173,9 +174,16 @@ __rust_helper void rust_helper_rpal_set_current_state(unsigned int state)
 	set_current_state(state);
 }
 
-__rust_helper void rust_helper_rpal_try_to_freeze(void)
+__rust_helper void rust_helper_rpal_enter_frozen(void)
 {
 	try_to_freeze();
+	cgroup_enter_frozen();
+}
+
+__rust_helper void rust_helper_rpal_leave_frozen(void)
+{
+	/* If the group is to be frozen, only the way out to user space ends it. */
+	cgroup_leave_frozen(false);
 }
 
 __rust_helper int rust_helper_fatal_signal_pending(struct task_struct *task)

@@ -162,7 +162,9 @@ pub(crate) fn current() -> impl Deref<Target = Task> {
 }
 
 /// No freezer here.
-pub(crate) fn try_to_freeze() {}
+pub(crate) fn as_frozen(work: impl FnOnce()) {
+    work();
+}
 
 pub(crate) fn fatal_signal_pending(task: &Task) -> bool {
     task.lock().fatal
