@@ -35,9 +35,8 @@ pub(crate) fn call(peer: usize, args: [u64; 4]) -> Result<i64> {
     if !gate::page()?.is_call(Regs::current().ip()) {
         return Err(EPERM);
     }
-    let receiver = caller.service.peer_thread(peer)?;
-    let window = caller.service.window(receiver.service.place.number());
-    if !window.is_some_and(|w| w.trusts_holder()) {
+    let (window, receiver) = caller.service.peer_thread(peer)?;
+    if !window.trusts_holder() {
         return Err(EPERM);
     }
     stats::CALL_SLOW.inc();

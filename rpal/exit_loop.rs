@@ -139,7 +139,7 @@ fn exit_borrowed(caller: &Thread, regs: &mut Regs, trap: Option<Trap>) {
     match gate.region(u.ip) {
         Region::G1 => {
             stats::START_G1.inc();
-            if let Ok(r) = receiver_of(caller, fsbase) {
+            if let Ok((_, r)) = receiver_of(caller, fsbase) {
                 u.sp = r.inner.lock().park.sp;
                 u.pkru = r.pkru() & caller.pkru();
             }

@@ -27,7 +27,10 @@ use crate::{
     },
     stats,
     thread::Thread,
-    window, //
+    window::{
+        self,
+        Window, //
+    }, //
 };
 use kernel::{
     bindings,
@@ -102,11 +105,14 @@ fn has_parked_with(receiver: &Thread, fsbase: u64) -> bool {
     receiver.inner.lock().park.fsbase == fsbase
 }
 
-/// The receiver whose context the current task executes.
-pub(crate) fn receiver_of(caller: &Thread, fsbase: u64) -> core::result::Result<Arc<Thread>, Lost> {
+/// The receiver whose context the current task executes, and the window through which it does.
+pub(crate) fn receiver_of(
+    caller: &Thread,
+    fsbase: u64,
+) -> core::result::Result<(Arc<Window>, Arc<Thread>), Lost> {
     let claim = caller.ctl().claim.load(Relaxed);
     match caller.service.peer_thread(claim as usize) {
-        Ok(r) if has_parked_with(&r, fsbase) => Ok(r),
+        Ok((w, r)) if has_parked_with(&r, fsbase) => Ok((w, r)),
         // Another thread has the block now, or none, or the service is gone.
         Ok(_) => Err(Lost::Errno(EPIPE)),
         Err(e) if e == EPIPE || e == ESRCH => Err(Lost::Errno(EPIPE)),
@@ -116,7 +122,7 @@ pub(crate) fn receiver_of(caller: &Thread, fsbase: u64) -> core::result::Result<
             .service
             .peer_thread_left_by(claim as usize, caller.seen())
         {
-            Some(r) if has_parked_with(&r, fsbase) => Ok(r),
+            Some((w, r)) if has_parked_with(&r, fsbase) => Ok((w, r)),
             _ if claim != 0 => Err(Lost::Errno(EFAULT)),
             _ => Err(Lost::Accident),
         },
@@ -128,6 +134,7 @@ pub(crate) fn receiver_of(caller: &Thread, fsbase: u64) -> core::result::Result<
 /// base, PKRU and registers of its own; [`come_back`] gives it these.
 fn hand_over(
     caller: &Thread,
+    window: &Window,
     receiver: &Thread,
     u: &Context,
     trap: Option<Trap>,
@@ -135,7 +142,14 @@ fn hand_over(
     // Without one the caller loses the answer; the receiver must not lose its context for that.
     let ticket = caller.granted_ticket().ok();
     let mut inner = receiver.inner.lock();
-    let granted = inner.lease.grant(receiver.ctl());
+    // Who says that it is inside may have slept in a fault since before the window was closed, or
+    // have been stopped on the way here. If the receiver has done other things since, and maybe is
+    // somebody else, it has not lent this context to anybody behind that window.
+    let granted = if window.was_open_after(inner.parked) {
+        inner.lease.grant(receiver.ctl())
+    } else {
+        Grant::Stale
+    };
     if granted == Grant::Granted {
         inner.context = *u;
         inner.trap = trap;
@@ -209,8 +223,8 @@ pub(crate) fn give_back(
 ) -> Option<(Context, bool)> {
     let receiver = receiver_of(caller, fsbase);
     let (receiver, done) = match receiver {
-        Ok(r) => {
-            let done = hand_over(caller, &r, u, trap);
+        Ok((w, r)) => {
+            let done = hand_over(caller, &w, &r, u, trap);
             (Some(r), done)
         }
         Err(e) => (None, Err(e)),

@@ -325,11 +325,11 @@ impl Service {
         crate::task::sync_cpus(&self.mm);
     }
 
-    /// The registered thread of a peer whose control block is at `addr`.
+    /// The registered thread of a peer whose control block is at `addr`, and the window that shows it.
     ///
     /// `ENOTCONN`: no such peer is attached; `EPIPE`: it is dead, or the thread has gone; `ESRCH`: no
     /// thread has ever been there.
-    pub(crate) fn peer_thread(&self, addr: usize) -> Result<Arc<Thread>> {
+    pub(crate) fn peer_thread(&self, addr: usize) -> Result<(Arc<Window>, Arc<Thread>)> {
         let slot = Slot::of_addr(addr).ok_or(ENOTCONN)?;
         let window = self.window(slot.number()).ok_or(ENOTCONN)?;
         // In this order: who dies is dead first and loses its windows afterwards, and a caller must
@@ -342,14 +342,15 @@ impl Service {
             return Err(ENOTCONN);
         }
         let index = window.peer.area_addr.index(addr).ok_or(ESRCH)?;
-        window.peer.thread(index).ok_or_else(|| {
-            // Threads go one by one before their service does.
-            if window.peer.area.ctl(index).was_used() {
-                EPIPE
-            } else {
-                ESRCH
-            }
-        })
+        if let Some(thread) = window.peer.thread(index) {
+            return Ok((window, thread));
+        }
+        // Threads go one by one before their service does.
+        if window.peer.area.ctl(index).was_used() {
+            Err(EPIPE)
+        } else {
+            Err(ESRCH)
+        }
     }
 
     /// As [`Self::peer_thread`], even if the window was closed.
@@ -360,12 +361,17 @@ impl Service {
 
     /// As [`Self::former_peer_thread`], for who may have been inside when the window was closed:
     /// a thread that was seen outside at `seen`, a value of [`window::closings`].
-    pub(crate) fn peer_thread_left_by(&self, addr: usize, seen: u64) -> Option<Arc<Thread>> {
+    pub(crate) fn peer_thread_left_by(
+        &self,
+        addr: usize,
+        seen: u64,
+    ) -> Option<(Arc<Window>, Arc<Thread>)> {
         let window = self.window(Slot::of_addr(addr)?.number())?;
         if !window.was_open_after(seen) {
             return None;
         }
-        window.peer.thread(window.peer.area_addr.index(addr)?)
+        let thread = window.peer.thread(window.peer.area_addr.index(addr)?)?;
+        Some((window, thread))
     }
 
     /// How many threads and windows there are, for the listings.

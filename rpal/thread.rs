@@ -66,6 +66,8 @@ pub(crate) struct Park {
 pub(crate) struct Inner {
     pub(crate) lease: Lease,
     pub(crate) park: Park,
+    /// When it has parked last: a value of [`window::closings`].
+    pub(crate) parked: u64,
     /// The context that was handed over, while the lease is granted. The FPU state that belongs
     /// to it is in the task.
     pub(crate) context: Context,
@@ -352,6 +354,7 @@ fn register(service: &Arc<Service>) -> Result<Arc<Thread>> {
                         Inner {
                             lease: Lease::new(),
                             park: Park::default(),
+                            parked: 0,
                             context: Context::default(),
                             trap: None,
                             lost: false,

@@ -28,7 +28,8 @@ use crate::{
     ticket::{
         Offer,
         Ticket, //
-    }, //
+    },
+    window, //
 };
 use kernel::{
     bindings,
@@ -125,6 +126,9 @@ pub(crate) fn publish(thread: &Thread, park: &Park, answer: &mut Answer) {
     // Under the lock: who changes what is looked at withholds all receivers afterwards.
     let lend = may_lend(thread);
     inner.park = *park;
+    // Before anybody can have the context: who has it went in through a window that was closed
+    // later, or is open.
+    inner.parked = window::closings();
     thread
         .ctl()
         .publish(park.fsbase, park.sp, park.ip, park.cookie);

@@ -96,10 +96,10 @@ impl Window {
         self.trust.holds(&self.holder.task)
     }
 
-    /// Could who was seen outside at `seen`, a value of [`closings`], have gone in afterwards?
-    pub(crate) fn was_open_after(&self, seen: u64) -> bool {
+    /// Could somebody have gone in after `time`, a value of [`closings`]?
+    pub(crate) fn was_open_after(&self, time: u64) -> bool {
         // Pairs with the release in `unlink`.
-        seen < self.closed.load(Acquire)
+        time < self.closed.load(Acquire)
     }
 
     /// Takes the peer's tables out of the holder's. The holder's address space must not have

@@ -5,13 +5,18 @@
  *
  * To see these fail: let whoever was attached once hand over what it says is a
  * borrowed context (former_peer: its code runs as the peer), or whoever has
- * tried to attach (refused_peer); do not let the freezer have a receiver that
- * waits for what will not come back (frozen_while_wanted: it waits for ever).
+ * tried to attach (refused_peer); do not ask whether the peer waits still as it
+ * did (peer_in_a_fault: the peer crashes; refused_in_a_used_slot); do not let the freezer have a receiver that
+ * waits for what will not come back, or do not count it among the frozen
+ * (frozen_while_wanted, group_frozen_while_wanted: they wait for ever).
  */
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -72,16 +77,20 @@ static long forge(unsigned long ctl, unsigned long base, unsigned long ip,
 	return 0;
 }
 
+static long base_of_peer(void)
+{
+	return rpal_run(&peer, do_peek, (unsigned long)&peer.ctl->fsbase, 0, 0,
+			0);
+}
+
 /* Whatever @other says, the peer never executes what it is told. */
 static void forge_in(struct rpal_proc *other)
 {
-	unsigned long count = rpal_there(&peer, &reached), base;
+	unsigned long count = rpal_there(&peer, &reached);
 	struct pollfd answer = { .fd = other->sock, .events = POLLIN };
 	long ret;
 
-	base = rpal_run(&peer, do_peek, (unsigned long)&peer.ctl->fsbase, 0, 0,
-			0);
-	rpal_post(other, forge, (unsigned long)peer.ctl, base,
+	rpal_post(other, forge, (unsigned long)peer.ctl, base_of_peer(),
 		  rpal_there(&peer, reach), 100);
 	do {
 		CHECK_EQ(0, rpal_run(&peer, do_peek, count, 0, 0, 0));
@@ -151,41 +160,279 @@ RPAL_TEST(refused_peer)
 	forge_in(&other);
 }
 
-static char freezer[24];
+/* In another service: one thread that waits for something before it pretends. */
+struct sleeper {
+	unsigned long ctl, base, ip;
+	int pipe[2], tid;
+	long ret;
+	pthread_t thread;
+};
 
-static int open_state(const char *group, const char *name, int how)
+static struct sleeper sleeper;
+
+static void *pretend_later(void *arg)
+{
+	struct sleeper *s = arg;
+	char c;
+
+	rpal_register();
+	WRITE_ONCE(s->tid, syscall(__NR_gettid));
+	/* Where the thread is seen last. */
+	CHECK_EQ(1, rpal_syscall(__NR_read, s->pipe[0], (unsigned long)&c, 1, 0,
+				 0, 0));
+	s->ret = pretend((unsigned long *)&rpal_self->saved_sp,
+			 (unsigned long *)&rpal_self->claim,
+			 READ_ONCE(s->ctl), READ_ONCE(s->base),
+			 READ_ONCE(s->ip));
+	return NULL;
+}
+
+static long start_sleeper(unsigned long a0, unsigned long a1, unsigned long a2,
+			  unsigned long a3)
+{
+	CHECK(!pipe(sleeper.pipe));
+	return rpal_err(-pthread_create(&sleeper.thread, NULL, pretend_later,
+					&sleeper));
+}
+
+/* Until it is in its system call, and so has been seen. */
+static long await_sleep(unsigned long a0, unsigned long a1, unsigned long a2,
+			unsigned long a3)
+{
+	char path[40], text[40];
+	ssize_t n;
+	int fd;
+
+	do {
+		sched_yield();
+		snprintf(path, sizeof(path), "/proc/self/task/%d/syscall",
+			 READ_ONCE(sleeper.tid));
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		n = fd < 0 ? 0 : read(fd, text, sizeof(text) - 1);
+		close(fd);
+		text[n > 0 ? n : 0] = 0;
+	} while (strncmp(text, "0 0x", 4));
+	return 0;
+}
+
+static long wake_sleeper(unsigned long ctl, unsigned long base,
+			 unsigned long ip, unsigned long a3)
+{
+	WRITE_ONCE(sleeper.ctl, ctl);
+	WRITE_ONCE(sleeper.base, base);
+	WRITE_ONCE(sleeper.ip, ip);
+	CHECK_EQ(1, write(sleeper.pipe[1], "", 1));
+	return 0;
+}
+
+static long join_sleeper(unsigned long a0, unsigned long a1, unsigned long a2,
+			 unsigned long a3)
+{
+	CHECK(!pthread_join(sleeper.thread, NULL));
+	return sleeper.ret;
+}
+
+/* In @other: what it says that it executes for the peer. */
+static char *late_page;
+
+static __attribute__((naked)) void touch_late_page(void)
+{
+	asm("mov %0, %%rax\n\t"
+	    "mov (%%rax), %%rax\n"
+	    "1:\n\t"
+	    "pause\n\t"
+	    "jmp 1b"
+	    : : "m" (late_page));
+}
+
+static long make_late_page(unsigned long a0, unsigned long a1,
+			   unsigned long a2, unsigned long a3)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register range = {
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+	int fd = syscall(__NR_userfaultfd, O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	late_page = mmap(NULL, RPAL_PAGE, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(late_page != MAP_FAILED);
+	range.range.start = (unsigned long)late_page;
+	range.range.len = RPAL_PAGE;
+	CHECK(!ioctl(fd, UFFDIO_API, &api));
+	CHECK(!ioctl(fd, UFFDIO_REGISTER, &range));
+	return fd;
+}
+
+static long await_late_page(unsigned long fd, unsigned long a1,
+			    unsigned long a2, unsigned long a3)
+{
+	struct uffd_msg msg;
+
+	CHECK_EQ(sizeof(msg), read(fd, &msg, sizeof(msg)));
+	return msg.arg.pagefault.address == (unsigned long)late_page;
+}
+
+static long bring_late_page(unsigned long fd, unsigned long a1,
+			    unsigned long a2, unsigned long a3)
+{
+	struct uffdio_zeropage zero = {
+		.range = { (unsigned long)late_page, RPAL_PAGE },
+	};
+
+	return rpal_err(ioctl(fd, UFFDIO_ZEROPAGE, &zero));
+}
+
+/*
+ * Nor has who pretends before it detaches, and meets a fault that takes as long
+ * as it likes: the peer has come back from its wait and has waited again.
+ */
+RPAL_TEST(peer_in_a_fault)
+{
+	struct rpal_proc other;
+	long uffd, fd;
+
+	rpal_partner(&peer);
+	rpal_spawn(&other);
+	fd = rpal_give(&other, peer.fd);
+	CHECK_EQ(0, rpal_run(&other, do_attach, fd, 0, 0, 0));
+	uffd = rpal_run(&other, make_late_page, 0, 0, 0, 0);
+	if (uffd < 0)
+		rpal_skip("no userfaultfd: %s", strerror(-uffd));
+	CHECK_EQ(0, rpal_run(&other, start_sleeper, 0, 0, 0, 0));
+	CHECK_EQ(0, rpal_run(&other, wake_sleeper, (unsigned long)peer.ctl,
+			     base_of_peer(), rpal_there(&other, touch_late_page),
+			     0));
+	CHECK_EQ(1, rpal_run(&other, await_late_page, uffd, 0, 0, 0));
+	CHECK_EQ(0, rpal_run(&other, do_detach, fd, 0, 0, 0));
+	/* With a system call, so that it waits anew. */
+	CHECK_EQ(peer.pid, rpal_call(&peer, do_getpid, 0, 0, 0));
+	CHECK_EQ(0, rpal_run(&other, bring_late_page, uffd, 0, 0, 0));
+	CHECK_EQ(-ESTALE, rpal_run(&other, join_sleeper, 0, 0, 0, 0));
+	CHECK_EQ(3, rpal_call(&peer, do_add, 1, 2, 0));
+	rpal_end(&peer);
+}
+
+/*
+ * Nor has who was inside another service, which had the slot before, and was
+ * refused by the one that has it now.
+ */
+RPAL_TEST(refused_in_a_used_slot)
+{
+	struct rpal_proc other, old;
+	int slot, i;
+
+	rpal_spawn(&old);
+	rpal_spawn(&other);
+	CHECK_EQ(0, rpal_run(&other, do_attach, rpal_give(&other, old.fd), 0, 0,
+			     0));
+	CHECK_EQ(0, rpal_run(&other, start_sleeper, 0, 0, 0, 0));
+	rpal_run(&other, await_sleep, 0, 0, 0, 0);
+	slot = old.service.slot;
+	rpal_kill(&old);
+	/* The next service gets the next slot. */
+	for (i = 0; i < 1000; i++) {
+		rpal_spawn(&peer);
+		if (peer.service.slot == slot)
+			break;
+		rpal_kill(&peer);
+	}
+	CHECK_EQ(slot, peer.service.slot);
+	rpal_serve(&peer);
+	CHECK_EQ(0, rpal_run(&peer, with_somebody_else, 0, 0, 0, 0));
+	CHECK_EQ(-EPERM, rpal_run(&other, do_attach, rpal_give(&other, peer.fd),
+				  0, 0, 0));
+	CHECK_EQ(0, rpal_run(&other, wake_sleeper, (unsigned long)peer.ctl,
+			     base_of_peer(), rpal_there(&peer, reach), 0));
+	CHECK_EQ(-ESTALE, rpal_run(&other, join_sleeper, 0, 0, 0, 0));
+	CHECK_EQ(0, rpal_run(&peer, do_peek, rpal_there(&peer, &reached), 0, 0,
+			     0));
+}
+
+/* Of each kind: how it is mounted, told to freeze, and says what it has done. */
+static const struct freezer {
+	const char *type, *options;
+	const char *order, *freeze, *thaw;
+	const char *state, *frozen, *thawed;
+} first_kind = {
+	"cgroup", "freezer",
+	"freezer.state", "FROZEN", "THAWED",
+	"freezer.state", "FROZEN", "THAWED",
+}, second_kind = {
+	"cgroup2", NULL,
+	"cgroup.freeze", "1", "0",
+	"cgroup.events", "frozen 1", "frozen 0",
+};
+
+static char group[40];
+
+static int open_state(const char *name, int how)
 {
 	char path[100];
 	int fd;
 
-	snprintf(path, sizeof(path), "%s%s/%s", freezer, group, name);
+	snprintf(path, sizeof(path), "%s/%s", group, name);
 	fd = open(path, how | O_CLOEXEC);
 	CHECK(fd >= 0);
 	return fd;
 }
 
-static void put(const char *group, const char *name, const char *text)
+static void put(const char *name, const char *text)
 {
-	int fd = open_state(group, name, O_WRONLY);
+	int fd = open_state(name, O_WRONLY);
 
 	CHECK_EQ(strlen(text), write(fd, text, strlen(text)));
 	close(fd);
 }
 
-static void wait_for_state(const char *want)
+static void wait_for_state(const char *name, const char *want)
 {
-	char text[40];
+	char text[100];
 	ssize_t n;
 	int fd;
 
 	do {
 		usleep(1000);
-		fd = open_state("/rpal", "freezer.state", O_RDONLY);
+		fd = open_state(name, O_RDONLY);
 		n = read(fd, text, sizeof(text) - 1);
 		CHECK(n > 0);
 		close(fd);
 		text[n] = 0;
-	} while (strncmp(text, want, strlen(want)));
+	} while (!strstr(text, want));
+}
+
+static void freeze_who_waits(const struct freezer *f)
+{
+	char root[] = "/tmp/rpal-XXXXXX", pid[20];
+
+	rpal_partner(&peer);
+	CHECK(mkdtemp(root));
+	if (mount("none", root, f->type, 0, f->options)) {
+		rmdir(root);
+		rpal_skip("no freezer of this kind here");
+	}
+	snprintf(group, sizeof(group), "%s/rpal-forged", root);
+	CHECK(!mkdir(group, 0755));
+	snprintf(pid, sizeof(pid), "%d", peer.pid);
+	put("cgroup.procs", pid);
+
+	WRITE_ONCE(peer.ctl->word, 0);
+	put(f->order, f->freeze);
+	wait_for_state(f->state, f->frozen);
+	put(f->order, f->thaw);
+	wait_for_state(f->state, f->thawed);
+
+	/* It is as lost as before, can be frozen again, and killed like that. */
+	put(f->order, f->freeze);
+	wait_for_state(f->state, f->frozen);
+	put(f->order, f->thaw);
+	rpal_kill(&peer);
+	while (rmdir(group))
+		CHECK_EQ(EBUSY, errno);
+	CHECK(!umount(root));
+	CHECK(!rmdir(root));
 }
 
 /*
@@ -195,32 +442,13 @@ static void wait_for_state(const char *want)
  */
 RPAL_TEST(frozen_while_wanted)
 {
-	char path[100], pid[20];
+	freeze_who_waits(&first_kind);
+}
 
-	rpal_partner(&peer);
-	strcpy(freezer, "/tmp/rpal-XXXXXX");
-	CHECK(mkdtemp(freezer));
-	if (mount("none", freezer, "cgroup", 0, "freezer")) {
-		rmdir(freezer);
-		rpal_skip("no freezer of the first kind here");
-	}
-	snprintf(path, sizeof(path), "%s/rpal", freezer);
-	CHECK(!mkdir(path, 0755));
-	snprintf(pid, sizeof(pid), "%d", peer.pid);
-	put("/rpal", "cgroup.procs", pid);
-
-	WRITE_ONCE(peer.ctl->word, 0);
-	put("/rpal", "freezer.state", "FROZEN");
-	wait_for_state("FROZEN");
-	put("/rpal", "freezer.state", "THAWED");
-	wait_for_state("THAWED");
-
-	/* It is as lost as before, and can be killed. */
-	rpal_kill(&peer);
-	while (rmdir(path))
-		CHECK_EQ(EBUSY, errno);
-	CHECK(!umount(freezer));
-	CHECK(!rmdir(freezer));
+/* The second kind has tasks come out of their sleep, unless they say that they need not. */
+RPAL_TEST(group_frozen_while_wanted)
+{
+	freeze_who_waits(&second_kind);
 }
 
 int main(int argc, char **argv)

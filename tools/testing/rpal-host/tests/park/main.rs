@@ -55,7 +55,7 @@ mod receiver;
 mod setup;
 mod world;
 
-use arch::{deadline, gate};
+use arch::{deadline, gate, window};
 use kernel_shim::{bindings, prelude, sync, time};
 
 /// The current task, as long as the statement lasts.

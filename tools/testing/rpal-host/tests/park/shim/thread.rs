@@ -42,6 +42,7 @@ pub(crate) struct Trap {
 pub(crate) struct Inner {
     pub(crate) lease: Lease,
     pub(crate) park: Park,
+    pub(crate) parked: u64,
     pub(crate) context: Context,
     pub(crate) trap: Option<Trap>,
     pub(crate) lost: bool,
@@ -135,6 +136,7 @@ impl Thread {
             inner: SpinLock::new(Inner {
                 lease: Lease::new(),
                 park: Park::default(),
+                parked: 0,
                 context: Context::default(),
                 trap: None,
                 lost: false,
@@ -259,7 +261,8 @@ impl Service {
     pub(crate) fn for_each_holder(&self, f: impl FnOnce(&Window)) {
         self.visit_holders(f);
     }
-    pub(crate) fn peer_thread(&self, _: usize) -> Result<Arc<Thread>> {
-        Ok(self.peers.lock().unwrap()[0].clone())
+    pub(crate) fn peer_thread(&self, _: usize) -> Result<(Window, Arc<Thread>)> {
+        let thread = self.peers.lock().unwrap()[0].clone();
+        Ok((self.window(0).unwrap(), thread))
     }
 }
