@@ -74,15 +74,22 @@ unsafe extern "C" fn __rpal_exit_to_user(regs: *mut bindings::pt_regs, work: usi
     .unwrap_or(work)
 }
 
-/// The exit loop of a registered thread, when its work is done. Does not sleep.
+/// The exit loop of a registered thread, when its work is done; or the loop around a guest of
+/// KVM's. Does not sleep.
 #[no_mangle]
 extern "C" fn __rpal_exit_worked() {
     Thread::with_current(|caller| {
         caller.set_leaving(false);
-        if arch::fsbase() == caller.fsbase {
+        if arch::fsbase() == caller.fsbase && !is_going_in() {
             caller.note_seen();
         }
     });
+}
+
+/// Is the current task about to take a context over that it has claimed? Then it has not been seen
+/// outside. [`resolve`] takes it out of there, if there was a kick.
+fn is_going_in() -> bool {
+    gate::page().is_ok_and(|g| g.region(Regs::current().ip()) == Region::G0)
 }
 
 /// A context of the caller's own, maybe in the middle of the gate.

@@ -144,7 +144,8 @@ fn hand_over(
     let mut inner = receiver.inner.lock();
     // Who says that it is inside may have slept in a fault since before the window was closed, or
     // have been stopped on the way here. If the receiver has done other things since, and maybe is
-    // somebody else, it has not lent this context to anybody behind that window.
+    // somebody else, it has not lent this context to anybody behind that window. Nor to anybody
+    // if it is withheld.
     let granted = if window.was_open_after(inner.parked) {
         inner.lease.grant(receiver.ctl())
     } else {

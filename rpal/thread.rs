@@ -66,7 +66,8 @@ pub(crate) struct Park {
 pub(crate) struct Inner {
     pub(crate) lease: Lease,
     pub(crate) park: Park,
-    /// When it has parked last: a value of [`window::closings`].
+    /// When it has parked last: a value of [`window::closings`], or later than all if nobody could
+    /// borrow it since.
     pub(crate) parked: u64,
     /// The context that was handed over, while the lease is granted. The FPU state that belongs
     /// to it is in the task.

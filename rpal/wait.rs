@@ -127,8 +127,8 @@ pub(crate) fn publish(thread: &Thread, park: &Park, answer: &mut Answer) {
     let lend = may_lend(thread);
     inner.park = *park;
     // Before anybody can have the context: who has it went in through a window that was closed
-    // later, or is open.
-    inner.parked = window::closings();
+    // later, or is open. Withheld, nobody can have it.
+    inner.parked = if lend { window::closings() } else { u64::MAX };
     thread
         .ctl()
         .publish(park.fsbase, park.sp, park.ip, park.cookie);

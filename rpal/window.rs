@@ -96,7 +96,7 @@ impl Window {
         self.trust.holds(&self.holder.task)
     }
 
-    /// Could somebody have gone in after `time`, a value of [`closings`]?
+    /// Could somebody have gone in after `time`, a value of [`closings`]? Not after `u64::MAX`.
     pub(crate) fn was_open_after(&self, time: u64) -> bool {
         // Pairs with the release in `unlink`.
         time < self.closed.load(Acquire)
