@@ -26,8 +26,8 @@ use kernel::{
 
 /// `rpal_call(2)`: runs the receiver's function in the receiver's own task.
 ///
-/// Waits until the receiver parks. `ENXIO`: not registered; `EPERM`: not called by the gate, or not
-/// who it was when it attached; `ENOTCONN`: no window shows `peer`; `ESRCH`: no thread has ever
+/// Waits until the receiver parks. `ENXIO`: not registered; `EPERM`: not called by the gate;
+/// `EKEYREVOKED`: not who it was when it attached; `ENOTCONN`: no window shows `peer`; `ESRCH`: no thread has ever
 /// registered there; `EPIPE`: the receiver is dead; `ENOBUFS`: no memory, and the call was not made
 /// (`ENOMEM` is a call's that was); `ETIMEDOUT`; restart codes if a signal comes. Sleeps.
 pub(crate) fn call(peer: usize, args: [u64; 4]) -> Result<i64> {
@@ -37,7 +37,8 @@ pub(crate) fn call(peer: usize, args: [u64; 4]) -> Result<i64> {
     }
     let (window, receiver) = caller.service.peer_thread(peer)?;
     if !window.trusts_holder() {
-        return Err(EPERM);
+        // Not EPERM: that is what system call filters answer, also where the call is under way.
+        return Err(EKEYREVOKED);
     }
     stats::CALL_SLOW.inc();
     let ticket = caller

@@ -7,7 +7,10 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use crate::abi::{rpal_arm, rpal_attach, rpal_service, rpal_thread, RPAL_SERVICE_FD};
+use crate::abi::{
+    rpal_arm, rpal_attach, rpal_service, rpal_thread, RPAL_SERVICE_FD, RPAL_THREAD_UNREGISTER,
+    RPAL_THREAD_WATCH,
+};
 use crate::Errno;
 
 /// Number of `rpal_arm(2)`.
@@ -143,9 +146,7 @@ pub unsafe fn detach(peer: BorrowedFd<'_>) -> Result<(), Errno> {
     check(unsafe { libc::syscall(NR_RPAL_DETACH, peer.as_raw_fd()) })
 }
 
-/// Registers the calling thread. With `RPAL_THREAD_UNREGISTER`, unregisters it;
-/// with `RPAL_THREAD_WATCH`, makes the kernel look at the deadline in its control
-/// block.
+/// Registers the calling thread.
 ///
 /// A registered thread has left rseq: `sched_getcpu(3)` asks the kernel each
 /// time.
@@ -153,12 +154,42 @@ pub unsafe fn detach(peer: BorrowedFd<'_>) -> Result<(), Errno> {
 /// # Errors
 ///
 /// `ENXIO` the caller is not in a service, `EEXIST` registered already,
-/// `ENOENT` not registered, `ENOSPC` too many threads, `EINVAL` the FS base is
-/// outside the slot or the GS base is not zero, `EBUSY` the FS base is another
-/// registered thread's, or the thread is traced, `EOPNOTSUPP` it has state that
-/// the gate does not switch (a shadow stack, AMX tiles, user dispatch of system
-/// calls), or its scheduling class is `SCHED_IDLE` or `SCHED_DEADLINE`.
-pub fn thread(flags: u64) -> Result<rpal_thread, Errno> {
+/// `ENOSPC` too many threads, `EINVAL` the FS base is outside the slot or the GS
+/// base is not zero, `EBUSY` the FS base is another registered thread's, or the
+/// thread is traced, `EOPNOTSUPP` it has state that the gate does not switch (a
+/// shadow stack, AMX tiles, I/O ports, user dispatch of system calls, an LDT of the
+/// process), or its scheduling class is `SCHED_IDLE` or `SCHED_DEADLINE`, `ENOMEM`.
+pub fn register() -> Result<rpal_thread, Errno> {
+    thread(0)
+}
+
+/// Makes the kernel look at the deadline in the calling thread's control block.
+///
+/// # Errors
+///
+/// `ENXIO` the caller is not in a service, `ENOENT` not registered.
+pub fn watch() -> Result<(), Errno> {
+    thread(RPAL_THREAD_WATCH).map(drop)
+}
+
+/// Takes the calling thread's registration back.
+///
+/// # Errors
+///
+/// `ENXIO` the caller is not in a service, `ENOENT` not registered.
+///
+/// # Safety
+///
+/// The thread goes through the gate with its control block no more, is in no call
+/// that it makes or that is made to it, and no call that it has made is under way
+/// with memory that will be something else: the block may be another thread's at
+/// once, and nobody takes a borrowed context back from a thread that is not
+/// registered.
+pub unsafe fn unregister() -> Result<(), Errno> {
+    thread(RPAL_THREAD_UNREGISTER).map(drop)
+}
+
+fn thread(flags: u64) -> Result<rpal_thread, Errno> {
     let mut argument = rpal_thread {
         flags,
         ..rpal_thread::default()

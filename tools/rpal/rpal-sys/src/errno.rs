@@ -12,7 +12,7 @@ impl Errno {
     /// Largest error number that the kernel returns.
     pub const MAX: i32 = 4095;
 
-    /// `EPERM`: not allowed, or not who it was when it attached.
+    /// `EPERM`: not allowed.
     pub const PERM: Self = Self(libc::EPERM as u16);
     /// `ESRCH`: no such thread.
     pub const SRCH: Self = Self(libc::ESRCH as u16);
@@ -62,6 +62,8 @@ impl Errno {
     pub const STALE: Self = Self(libc::ESTALE as u16);
     /// `EKEYREJECTED`: both services have the same protection key.
     pub const KEYREJECTED: Self = Self(libc::EKEYREJECTED as u16);
+    /// `EKEYREVOKED`: the thread is not who it was when its service attached.
+    pub const KEYREVOKED: Self = Self(libc::EKEYREVOKED as u16);
     /// `EOWNERDEAD`: the peer is dead.
     pub const OWNERDEAD: Self = Self(libc::EOWNERDEAD as u16);
 

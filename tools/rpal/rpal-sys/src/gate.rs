@@ -23,11 +23,15 @@ pub type Entry =
 ///
 /// Returns the receiver's result, or a negated errno: `EPIPE` the receiver
 /// died, `ENOTCONN` not attached, `ESRCH` no thread at that control block,
-/// `ESTALE` the receiver is another one by now, `EPERM` the caller is not who it
-/// was when it attached, `ENOBUFS` no memory to make the call.
+/// `ESTALE` the receiver had its context back while the caller ran it, `EFAULT` the
+/// context is lost, `EKEYREVOKED` the caller is not who it was when it attached,
+/// `ENOBUFS` no memory to make the call, `EPROTO` the function returned a negative
+/// value on its own task, `ENXIO` `own` is not registered. A negative value that the
+/// function returned in the caller's task comes back as it is.
 ///
-/// After `ETIMEDOUT` (the deadline in `own` has passed) and `ENOMEM` the receiver
-/// may be at work on the call, and use what it was given, for any time.
+/// After `ETIMEDOUT` (the deadline in `own` has passed), `ENOMEM` and `EINVAL` (more
+/// than 64 unfinished calls) the receiver may be at work on the call, and use what it
+/// was given, for any time.
 pub type GateCall = unsafe extern "C" fn(
     peer: *mut rpal_ctl,
     own: *mut rpal_ctl,
@@ -44,7 +48,8 @@ pub type GateCall = unsafe extern "C" fn(
 /// ([`RPAL_WAIT_NO_FD`](crate::abi::RPAL_WAIT_NO_FD): there is none), or a
 /// negated errno: `EINTR` a signal was handled, `ETIMEDOUT` the time
 /// (nanoseconds) is up, `ENXIO` the thread is not registered, `EBADF` there is no
-/// `fd`, `EPERM` it cannot be polled, `ENOMEM` no memory to wait for it.
+/// `fd`, `EPERM` it cannot be polled, `ENOMEM` no memory to wait for it, `EINVAL` the
+/// FS base is not that of the registration.
 pub type GateWait = unsafe extern "C" fn(
     own: *mut rpal_ctl,
     entry: Entry,

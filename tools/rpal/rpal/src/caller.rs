@@ -22,6 +22,7 @@ use crate::deadline::Standing;
 use crate::late::Buffers;
 use crate::outcome::{decode, is_over};
 use crate::registration::Registration;
+use crate::tag::Tag;
 use crate::{CallError, RegisterError, Service};
 
 /// One thread's way to call a receiver.
@@ -46,6 +47,7 @@ pub struct Caller {
     peer: *mut rpal_ctl,
     own: *mut rpal_ctl,
     slot_start: u64,
+    tag: Tag,
     #[expect(dead_code, reason = "keeps the thread registered")]
     registration: Rc<Registration>,
     #[expect(dead_code, reason = "keeps the service attached")]
@@ -66,6 +68,7 @@ impl Caller {
             peer: shared.receiver(),
             own: registration.ctl(),
             slot_start: service.slot_start(),
+            tag: shared.tag(),
             registration,
             shared: Some(shared),
             buffers: Buffers::new(),
@@ -85,9 +88,13 @@ impl Caller {
     ///
     /// # Aborts
     ///
-    /// If the kernel ends the call and can't promise that the receiver has left
-    /// it, which takes a kernel that has run out of memory twice in a row: the
-    /// receiver might write to `reply` after the borrow has ended.
+    /// If the call ends and nobody can promise that the receiver has left it: the
+    /// receiver might write to `reply` after the borrow has ended. That takes a
+    /// kernel that has run out of memory twice in a row, 64 unfinished calls of one
+    /// thread (of signal handlers inside each other), a system call filter that
+    /// does not allow what the library needs, or a receiver that answers with a
+    /// negative number, or somebody who writes to the caller's control block,
+    /// which this library does not.
     #[inline]
     pub fn call(&mut self, request: &[u8], reply: &mut [u8]) -> Result<usize, CallError> {
         let (from, to) = (request.as_ptr_range(), reply.as_mut_ptr_range());
@@ -154,8 +161,8 @@ impl Caller {
     /// slices that were borrowed for the call may long be something else. So it
     /// is given buffers on the caller's heap, and each message is copied once
     /// more. Buffers of late calls are kept until the receiver has answered a
-    /// later call of this kind, since a receiver runs one call at a time; those of
-    /// a caller that is dropped before are leaked. With 16 of them,
+    /// later call of this kind, since a receiver runs one call at a time, or has
+    /// died; those of a caller that is dropped before are leaked. With 16 of them,
     /// [`CallError::TooManyLate`] is the answer to further calls with a deadline;
     /// another caller has room again.
     ///
@@ -182,10 +189,11 @@ impl Caller {
             self.buffers.give_up();
             return Err(decode(result));
         }
-        if result >= 0 {
+        if result >= 0 || decode(result) == CallError::PeerDied {
             // SAFETY: the receiver has answered, and it runs one call at a time:
             // it has left those that it was given before. Calls that had not
-            // begun when they came back will not begin.
+            // begun when they came back will not begin. Nor does who is dead
+            // work on any.
             unsafe { self.buffers.settle() };
         }
         let len = outcome(result, reply.len())?;
@@ -209,7 +217,7 @@ impl Caller {
                 self.peer,
                 self.own,
                 from,
-                from_len as u64,
+                self.tag.with(from_len as u64),
                 to,
                 to_len as u64,
             )
@@ -222,6 +230,12 @@ impl Caller {
         Self::mock_of(call, peer, std::ptr::null_mut(), slot_start)
     }
 
+    /// The same caller, of the receiver with that tag.
+    #[cfg(test)]
+    pub(crate) fn tagged(self, tag: Tag) -> Self {
+        Self { tag, ..self }
+    }
+
     /// The same, of the thread with control block `own`.
     #[cfg(test)]
     fn mock_of(call: GateCall, peer: *mut rpal_ctl, own: *mut rpal_ctl, slot_start: u64) -> Self {
@@ -231,6 +245,7 @@ impl Caller {
             peer,
             own: registration.ctl(),
             slot_start,
+            tag: Tag::default(),
             registration,
             shared: None,
             buffers: Buffers::new(),

@@ -150,7 +150,10 @@ fn errors_are_told_apart_with_a_deadline_too() {
         (5, Err(CallError::Garbled)),
         (refusal, Err(CallError::App(AppCode(3)))),
         (-c_long::from(libc::EPIPE), Err(CallError::PeerDied)),
-        (-c_long::from(libc::EPERM), Err(CallError::NotPermitted)),
+        (
+            -c_long::from(libc::EKEYREVOKED),
+            Err(CallError::NotPermitted),
+        ),
     ] {
         let mut result = result;
         let peer = (&raw mut result).cast();
@@ -211,6 +214,23 @@ fn an_answer_shows_that_earlier_calls_are_over() {
         assert_eq!(caller.buffers.late(), 0);
         assert_eq!(&reply, b"!!!!!!!!");
         reply = [1; 8];
+    }
+}
+
+#[test]
+fn so_does_the_receivers_death() {
+    let mut own = rpal_ctl::default();
+    let mut caller = with_block(&mut own);
+    let mut reply = [1; 8];
+    for (result, late) in [(libc::ETIMEDOUT, 1), (libc::EPERM, 2), (libc::EPIPE, 0)] {
+        RESULT.set(-c_long::from(result));
+        assert!(caller
+            .call_until(b"request", &mut reply, in_an_hour())
+            .is_err());
+        assert_eq!(caller.buffers.late(), late);
+        if late != 0 {
+            late_receivers_write();
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use rpal_sys::abi::rpal_ctl;
 use rpal_sys::Errno;
 
 use crate::handshake::{Hello, HelloError};
+use crate::tag::Tag;
 use crate::window::Window;
 use crate::{socket, AttachError, Caller, RegisterError, Service, ServiceError};
 
@@ -32,7 +33,8 @@ pub enum ConnectError {
     Service(ServiceError),
     /// Nobody listens at that path, or it cannot be reached.
     Socket(Errno),
-    /// The server did not answer within 10 seconds.
+    /// The server did not answer within 10 seconds of the connection, which itself
+    /// waits for as long as the server's queue is full.
     TimedOut,
     /// The server closed the socket without an answer: it has no receiver, or
     /// is about to end.
@@ -81,7 +83,8 @@ impl std::error::Error for ConnectError {}
 /// A connection to one receiver of a service. May be shared between threads;
 /// each takes its own [`Caller`].
 ///
-/// As a descriptor it becomes readable when the server has gone.
+/// As a descriptor it becomes readable when the server has gone, and all children
+/// that it has forked and that have executed nothing.
 pub struct Connection {
     shared: Arc<Shared>,
 }
@@ -99,6 +102,7 @@ pub(crate) struct Shared {
     window: Arc<Window>,
     socket: UnixStream,
     receiver: *mut rpal_ctl,
+    tag: Tag,
 }
 
 // SAFETY: `receiver` is an address that this process hands to the gate and
@@ -111,6 +115,11 @@ impl Shared {
     /// The receiver's control block.
     pub(crate) fn receiver(&self) -> *mut rpal_ctl {
         self.receiver
+    }
+
+    /// The receiver's tag.
+    pub(crate) fn tag(&self) -> Tag {
+        self.tag
     }
 }
 
@@ -143,13 +152,15 @@ impl Connection {
         }
         let service = service.ok_or(ConnectError::Protocol)?;
         let window = Window::attach(service, answer.slot).map_err(ConnectError::Attach)?;
-        let receiver = window.ctl(answer.receiver).ok_or(ConnectError::Protocol)?;
+        let (receiver, tag) = Tag::split(answer.receiver);
+        let receiver = window.ctl(receiver).ok_or(ConnectError::Protocol)?;
         // INVARIANT: `Window::ctl` vouches for the address.
         Ok(Self {
             shared: Arc::new(Shared {
                 window,
                 socket,
                 receiver,
+                tag,
             }),
         })
     }

@@ -16,7 +16,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
-use rpal_sys::abi::{rpal_ctl, RPAL_THREAD_WATCH};
+use rpal_sys::abi::rpal_ctl;
 use rpal_sys::call;
 
 use crate::CallError;
@@ -57,7 +57,7 @@ impl Standing<'_> {
         field.swap(end, Ordering::SeqCst);
         let standing = Self(field);
         if watch.load(Ordering::SeqCst) == 0 {
-            call::thread(RPAL_THREAD_WATCH).map_err(CallError::Os)?;
+            call::watch().map_err(CallError::Os)?;
         }
         Ok(standing)
     }

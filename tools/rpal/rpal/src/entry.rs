@@ -19,6 +19,7 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use rpal_sys::gate::GateCopy;
 
 use crate::outcome::Refusal;
+use crate::tag::Tag;
 use crate::AppCode;
 
 /// What a call works on.
@@ -36,20 +37,22 @@ pub(crate) struct State<F> {
     request: Box<[u8]>,
     reply: Box<[u8]>,
     handler: F,
+    tag: Tag,
     request_len: usize,
     to: u64,
     room: usize,
 }
 
 impl<F> State<F> {
-    /// Buffers of `request` and `reply` bytes, and `handler`.
-    pub(crate) fn new(copy: GateCopy, request: usize, reply: usize, handler: F) -> Self {
+    /// Buffers of `request` and `reply` bytes, and `handler`, for calls of `tag`.
+    pub(crate) fn new(copy: GateCopy, tag: Tag, request: usize, reply: usize, handler: F) -> Self {
         // INVARIANT: 0 is no more than any length.
         Self {
             copy,
             request: vec![0; request].into_boxed_slice(),
             reply: vec![0; reply].into_boxed_slice(),
             handler,
+            tag,
             request_len: 0,
             to: 0,
             room: 0,
@@ -78,9 +81,10 @@ where
     // SAFETY: by the contract above.
     let state = unsafe { &mut *cookie.cast::<State<F>>() };
 
-    let from_len = from_len as usize;
+    // Of another tag, it is longer than any buffer.
+    let from_len = state.tag.without(from_len) as usize;
     if from_len > state.request.len() {
-        return request_too_long();
+        return request_unfit(from_len as u64);
     }
     // INVARIANT: the first was tested just now, the second is a minimum.
     state.request_len = from_len;
@@ -126,8 +130,12 @@ where
 
 #[cold]
 #[inline(never)]
-fn request_too_long() -> c_long {
-    black_box(Refusal::RequestTooLong.encode())
+fn request_unfit(from_len: u64) -> c_long {
+    black_box(if Tag::is_of_another(from_len) {
+        Refusal::NoReceiver.encode()
+    } else {
+        Refusal::RequestTooLong.encode()
+    })
 }
 
 #[cold]

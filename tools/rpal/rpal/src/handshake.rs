@@ -17,11 +17,11 @@
 //! | bytes | field |
 //! | --- | --- |
 //! | 0..8 | magic, `RPALconn` |
-//! | 8..12 | version, 1 |
+//! | 8..12 | version, 2 |
 //! | 12..16 | error number of a refusal, or 0 |
 //! | 16..20 | sender's slot number |
 //! | 20..24 | zero |
-//! | 24..32 | answer: address of the receiver's control block; else zero |
+//! | 24..32 | answer: address of the receiver's control block, and its tag in the upper 16 bits; else zero |
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -31,7 +31,7 @@ use rpal_sys::Errno;
 use crate::socket;
 
 const MAGIC: [u8; 8] = *b"RPALconn";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Length of a message in bytes.
 pub(crate) const LEN: usize = 32;
@@ -43,7 +43,7 @@ pub(crate) struct Hello {
     pub(crate) error: u32,
     /// The sender's slot.
     pub(crate) slot: u32,
-    /// Control block of a receiver, in an answer.
+    /// Control block of a receiver, with its tag, in an answer.
     pub(crate) receiver: u64,
 }
 
@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(&bytes[..8], b"RPALconn");
         assert_eq!(
             bytes[8..24],
-            [1, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0]
+            [2, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0]
         );
         assert_eq!(
             bytes[24..],
@@ -145,7 +145,7 @@ mod tests {
     fn anything_else_is_refused() {
         let cases: [fn(&mut Vec<u8>); 4] = [
             |bytes| bytes[0] = b'r',
-            |bytes| bytes[8] = 2,
+            |bytes| bytes[8] = 1,
             |bytes| bytes[20] = 1,
             |bytes| bytes.truncate(LEN - 1),
         ];

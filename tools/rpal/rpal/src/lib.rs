@@ -106,6 +106,7 @@ mod receiver;
 mod registration;
 mod service;
 mod socket;
+mod tag;
 mod window;
 
 pub use rpal_sys::Errno;

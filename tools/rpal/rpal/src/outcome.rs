@@ -44,9 +44,9 @@ pub enum CallError {
     /// A buffer lies outside the caller's slot, where the receiver has no
     /// view of it. Only memory mapped with `MAP_FIXED` can do so.
     OutsideSlot,
-    /// The receiver's process or thread died, or the receiver was dropped. If
-    /// that was during the call, the handler may have run, wholly or partly,
-    /// or not.
+    /// The receiver's process or thread died, or the receiver was dropped and its
+    /// thread has no caller either. If that was during the call, the handler may
+    /// have run, wholly or partly, or not.
     PeerDied,
     /// The deadline has passed. The handler may have run, be running, or not; if
     /// the call had not begun, it will not.
@@ -60,15 +60,19 @@ pub enum CallError {
     /// The calling thread has other credentials or restrictions than when its
     /// service attached the peer. The call was not made.
     NotPermitted,
-    /// There has never been a receiver at that address.
+    /// There is no such receiver: at that address there has never been one, or there is
+    /// another one by now. The call was not made.
     NoReceiver,
-    /// The receiver is not the one that was called; the call was not made.
+    /// The receiver had its context back before the caller came out of it, which
+    /// takes somebody who has scribbled on its control block. The handler may have
+    /// run, wholly or partly, or not.
     Stale,
     /// The kernel had no memory to make the call. It may have some later.
     NoMemory,
     /// The receiver answered with a number that means nothing.
     Garbled,
-    /// Any other error of the kernel.
+    /// Any other error of the kernel. `EFAULT`: the context that the caller ran is
+    /// lost, and its receiver crashes.
     Os(Errno),
 }
 
@@ -89,7 +93,7 @@ impl fmt::Display for CallError {
             Self::NotPermitted => "not permitted: credentials or restrictions have changed",
             Self::NoReceiver => "no such receiver",
             Self::NoMemory => "no memory for the call",
-            Self::Stale => "the receiver is another one by now",
+            Self::Stale => "the receiver took its context back",
             Self::Garbled => "the receiver's answer makes no sense",
         })
     }
@@ -105,6 +109,7 @@ pub(crate) enum Refusal {
     ReplyTooLong,
     Panicked,
     Memory,
+    NoReceiver,
 }
 
 const KIND_SHIFT: u32 = 56;
@@ -113,6 +118,7 @@ const REQUEST_TOO_LONG: c_long = 2;
 const REPLY_TOO_LONG: c_long = 3;
 const PANICKED: c_long = 4;
 const MEMORY: c_long = 5;
+const NO_RECEIVER: c_long = 6;
 
 impl Refusal {
     /// The number that tells the caller.
@@ -123,6 +129,7 @@ impl Refusal {
             Self::ReplyTooLong => (REPLY_TOO_LONG, 0),
             Self::Panicked => (PANICKED, 0),
             Self::Memory => (MEMORY, 0),
+            Self::NoReceiver => (NO_RECEIVER, 0),
         };
         (kind << KIND_SHIFT) | c_long::from(code)
     }
@@ -140,7 +147,7 @@ pub(crate) fn decode(result: c_long) -> CallError {
             Errno::NOTCONN => CallError::NotAttached,
             Errno::SRCH => CallError::NoReceiver,
             Errno::STALE => CallError::Stale,
-            Errno::PERM => CallError::NotPermitted,
+            Errno::KEYREVOKED => CallError::NotPermitted,
             Errno::NOBUFS => CallError::NoMemory,
             Errno::TIMEDOUT => CallError::TimedOut,
             // A negative number where the receiver's own task gave the answer.
@@ -155,6 +162,7 @@ pub(crate) fn decode(result: c_long) -> CallError {
         (REPLY_TOO_LONG, Ok(0)) => CallError::ReplyTooLong,
         (PANICKED, Ok(0)) => CallError::Panicked,
         (MEMORY, Ok(0)) => CallError::Memory,
+        (NO_RECEIVER, Ok(0)) => CallError::NoReceiver,
         _ => CallError::Garbled,
     }
 }
@@ -162,8 +170,10 @@ pub(crate) fn decode(result: c_long) -> CallError {
 /// Whether the receiver has left the call that came back with `result`, or will
 /// never begin it. Otherwise it may use what it was given for any time.
 ///
-/// Apart from a deadline, that takes a kernel without memory, or a system call
-/// filter that answers in the kernel's place.
+/// Apart from a deadline, that takes a kernel without memory, 64 calls one inside the
+/// other, a receiver that answers with an error number, or a system call filter that
+/// answers in the kernel's place. What filters answer, EPERM first of all, is no
+/// error of a call's.
 pub(crate) fn is_over(result: c_long) -> bool {
     result >= 0
         || match decode(result) {
@@ -196,6 +206,7 @@ mod tests {
             (Refusal::ReplyTooLong, CallError::ReplyTooLong),
             (Refusal::Panicked, CallError::Panicked),
             (Refusal::Memory, CallError::Memory),
+            (Refusal::NoReceiver, CallError::NoReceiver),
         ];
         for (refusal, error) in pairs {
             let code = refusal.encode();
@@ -213,7 +224,10 @@ mod tests {
         );
         assert_eq!(decode(-c_long::from(libc::ESRCH)), CallError::NoReceiver);
         assert_eq!(decode(-c_long::from(libc::ESTALE)), CallError::Stale);
-        assert_eq!(decode(-c_long::from(libc::EPERM)), CallError::NotPermitted);
+        assert_eq!(
+            decode(-c_long::from(libc::EKEYREVOKED)),
+            CallError::NotPermitted
+        );
         assert_eq!(decode(-c_long::from(libc::ENOBUFS)), CallError::NoMemory);
         assert_eq!(decode(-c_long::from(libc::ETIMEDOUT)), CallError::TimedOut);
         assert_eq!(decode(-c_long::from(libc::EPROTO)), CallError::Garbled);
@@ -230,7 +244,7 @@ mod tests {
             libc::ENOTCONN,
             libc::ESRCH,
             libc::ESTALE,
-            libc::EPERM,
+            libc::EKEYREVOKED,
             libc::EPROTO,
             libc::ENXIO,
             libc::EFAULT,
@@ -238,7 +252,14 @@ mod tests {
         ] {
             assert!(is_over(-c_long::from(errno)), "{errno}");
         }
-        for errno in [libc::ETIMEDOUT, libc::ENOMEM, libc::EINVAL, libc::EINTR] {
+        for errno in [
+            libc::ETIMEDOUT,
+            libc::ENOMEM,
+            libc::EINVAL,
+            libc::EINTR,
+            libc::EPERM,
+            libc::ENOSYS,
+        ] {
             assert!(!is_over(-c_long::from(errno)), "{errno}");
         }
         assert!(is_over(0) && is_over(Refusal::Panicked.encode()));
@@ -251,7 +272,7 @@ mod tests {
             c_long::MIN,
             c_long::MAX,
             1 << 47,
-            6 << KIND_SHIFT,
+            7 << KIND_SHIFT,
             (1 << KIND_SHIFT) | (1 << 32),
             (2 << KIND_SHIFT) | 1,
         ] {

@@ -21,6 +21,7 @@ use rpal_sys::Errno;
 
 use crate::entry::{entry, State};
 use crate::registration::Registration;
+use crate::tag::Tag;
 use crate::{AppCode, RegisterError, Service};
 
 /// Size of a receiver's buffers unless told otherwise, in bytes.
@@ -29,7 +30,9 @@ const DEFAULT_CAPACITY: usize = 64 * 1024;
 /// Where callers find a receiver: what a [`Listener`](crate::Listener) tells
 /// them.
 ///
-/// It goes stale when the receiver is dropped; calls fail then.
+/// It goes stale when the receiver is dropped. Calls fail then, even if another one
+/// has its place by now; but while its thread has a [`Caller`](crate::Caller), or
+/// another thread makes one and gets its place, they wait for somebody to serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReceiverAddress(pub(crate) u64);
 
@@ -124,11 +127,13 @@ impl std::error::Error for SpawnError {}
 /// runs on its own thread, and costs two wake-ups.
 ///
 /// A handler may call other services, by a [`Caller`](crate::Caller) made on
-/// the same thread.
+/// the same thread. A thread may have several receivers; calls of one that does not
+/// serve fail while another does.
 pub struct Receiver<F> {
     // Dropped first: nobody may call once the handler is gone.
     registration: Rc<Registration>,
     wait: GateWait,
+    tag: Tag,
     state: Box<State<F>>,
 }
 
@@ -158,6 +163,7 @@ where
         Ok(Self::assemble(
             service.gate(),
             registration,
+            Tag::new(),
             request,
             reply,
             handler,
@@ -167,6 +173,7 @@ where
     fn assemble(
         gate: Gate,
         registration: Rc<Registration>,
+        tag: Tag,
         request: usize,
         reply: usize,
         handler: F,
@@ -174,14 +181,18 @@ where
         Self {
             registration,
             wait: gate.wait,
-            state: Box::new(State::new(gate.copy, request, reply, handler)),
+            tag,
+            state: Box::new(State::new(gate.copy, tag, request, reply, handler)),
         }
     }
 
     /// Where callers find this receiver.
     #[must_use]
     pub fn address(&self) -> ReceiverAddress {
-        ReceiverAddress(self.registration.ctl().expose_provenance() as u64)
+        ReceiverAddress(
+            self.tag
+                .with(self.registration.ctl().expose_provenance() as u64),
+        )
     }
 
     /// Serves calls, until a signal has been handled on this thread (by a

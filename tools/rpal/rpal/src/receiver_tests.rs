@@ -74,7 +74,7 @@ where
     F: FnMut(&[u8], &mut [u8]) -> Result<usize, AppCode>,
 {
     let registration = Registration::mock(std::ptr::null_mut());
-    Receiver::assemble(GATE, registration, 64, 64, handler)
+    Receiver::assemble(GATE, registration, Tag::default(), 64, 64, handler)
 }
 
 fn caller(buffer: &[u8]) -> Caller {
@@ -94,8 +94,13 @@ where
 
 /// One call with a request of `len` bytes and room for 32.
 fn one_call(len: usize) -> Result<Vec<u8>, CallError> {
+    one_call_of(Tag::default(), len)
+}
+
+/// The same, of the receiver with that tag.
+fn one_call_of(tag: Tag, len: usize) -> Result<Vec<u8>, CallError> {
     let mut buffer = vec![b'a'; len + 32];
-    let mut caller = caller(&buffer);
+    let mut caller = caller(&buffer).tagged(tag);
     let (request, reply) = buffer.split_at_mut(len);
     let len = caller.call(request, reply)?;
     Ok(reply[..len].to_vec())
@@ -239,11 +244,44 @@ fn calls_are_served_until_a_descriptor_is_readable() {
 }
 
 #[test]
+fn another_receiver_in_the_same_place_is_not_called() {
+    let registration = Registration::mock(std::ptr::null_mut());
+    let mut receiver = Receiver::assemble(GATE, registration, Tag::new(), 64, 64, |_, _| {
+        panic!("a call of another receiver's")
+    });
+    WAIT_RESULT.set(-c_long::from(libc::EINTR));
+    MEANWHILE.set(Some(Box::new(|| {
+        assert_eq!(one_call_of(Tag::new(), 1), Err(CallError::NoReceiver));
+    })));
+    assert_eq!(receiver.serve(None), Ok(Woken::Signal));
+}
+
+#[test]
+fn a_receiver_is_called_by_its_tag() {
+    let registration = Registration::mock(std::ptr::null_mut());
+    let tag = Tag::new();
+    let mut receiver = Receiver::assemble(GATE, registration, tag, 64, 64, |_, _| Ok(0));
+    WAIT_RESULT.set(-c_long::from(libc::EINTR));
+    MEANWHILE.set(Some(Box::new(move || {
+        assert_eq!(one_call_of(tag, 1), Ok(Vec::new()));
+        assert_eq!(one_call_of(tag, 65), Err(CallError::RequestTooLong));
+    })));
+    assert_eq!(receiver.serve(None), Ok(Woken::Signal));
+}
+
+#[test]
 fn a_handler_cannot_park_its_own_thread() {
     let registration = Registration::mock(std::ptr::null_mut());
-    let inner = Receiver::assemble(GATE, Rc::clone(&registration), 1, 1, |_, _| Ok(0));
+    let inner = Receiver::assemble(
+        GATE,
+        Rc::clone(&registration),
+        Tag::default(),
+        1,
+        1,
+        |_, _| Ok(0),
+    );
     let inner = RefCell::new(inner);
-    let mut outer = Receiver::assemble(GATE, registration, 1, 1, move |_, _| {
+    let mut outer = Receiver::assemble(GATE, registration, Tag::default(), 1, 1, move |_, _| {
         assert_eq!(inner.borrow_mut().serve(None), Err(ServeError::Nested));
         Ok(0)
     });

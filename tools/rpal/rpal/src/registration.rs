@@ -5,12 +5,18 @@
 //! A thread is registered while it holds a caller or a receiver, once however
 //! many it holds. The control block that registration gives it is what the gate
 //! knows it by.
+//!
+//! # Unsafe code
+//!
+//! The end of a registration that nothing rests on any more.
+
+#![allow(unsafe_code)]
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::{Rc, Weak};
 
-use rpal_sys::abi::{rpal_ctl, RPAL_THREAD_UNREGISTER};
+use rpal_sys::abi::rpal_ctl;
 use rpal_sys::{call, Errno};
 
 use crate::ServiceError;
@@ -30,8 +36,8 @@ pub enum RegisterError {
     /// The thread is traced, or another thread has the same FS base.
     Busy,
     /// The thread has state that a call does not switch (a shadow stack, AMX
-    /// tiles, user dispatch of system calls), or its scheduling class is
-    /// `SCHED_IDLE` or `SCHED_DEADLINE`.
+    /// tiles, I/O ports, user dispatch of system calls, its process an LDT), or
+    /// its scheduling class is `SCHED_IDLE` or `SCHED_DEADLINE`.
     Unsupported,
     /// Any other error.
     Os(Errno),
@@ -98,7 +104,7 @@ impl Registration {
             if let Some(registration) = current.upgrade() {
                 return Ok(registration);
             }
-            let block = call::thread(0)?;
+            let block = call::register()?;
             // INVARIANT: the kernel just registered this thread under `ctl`.
             let registration = Rc::new(Self {
                 ctl: std::ptr::with_exposed_provenance_mut(block.ctl as usize),
@@ -134,8 +140,10 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        // It fails only in a forked child, which is not registered.
-        let _ = call::thread(RPAL_THREAD_UNREGISTER);
+        // SAFETY: each caller and receiver holds a reference, also while it is in the gate; so
+        // there is none, and what late calls were given is never something else. It fails only
+        // in a forked child, which is not registered.
+        let _ = unsafe { call::unregister() };
     }
 }
 

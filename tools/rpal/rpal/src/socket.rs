@@ -13,6 +13,7 @@
 use std::mem::{size_of, zeroed, MaybeUninit};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::time::Instant;
 
 use rpal_sys::Errno;
 
@@ -61,11 +62,16 @@ pub(crate) fn send(
                 .write_unaligned(fd.as_raw_fd());
         }
     }
-    // SAFETY: `message` refers to `part`, `bytes` and `control`, which outlive
-    // the call, with their own lengths; sending only reads them.
-    let sent = check(unsafe {
-        libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL)
-    })?;
+    let sent = loop {
+        // SAFETY: `message` refers to `part`, `bytes` and `control`, which outlive
+        // the call, with their own lengths; sending only reads them.
+        match check(unsafe {
+            libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL)
+        }) {
+            Err(Errno::INTR) => {}
+            other => break other?,
+        }
+    };
     if sent == bytes.len() {
         Ok(())
     } else {
@@ -75,11 +81,35 @@ pub(crate) fn send(
 
 /// Receives up to `bytes.len()` bytes as they were sent, in one piece, and the
 /// descriptor that came with them. Of several descriptors, the last one is
-/// kept and the others are closed.
+/// kept and the others are closed. A signal ends neither the wait nor the
+/// socket's limit on it, which a system call that is interrupted begins anew.
 pub(crate) fn receive(
     socket: &UnixStream,
     bytes: &mut [u8],
 ) -> Result<(usize, Option<OwnedFd>), Errno> {
+    let (begin, limit) = (Instant::now(), socket.read_timeout()?);
+    let mut interrupted = false;
+    let received = loop {
+        match receive_once(socket, bytes) {
+            Err(Errno::INTR) => {}
+            other => break other,
+        }
+        if let Some(limit) = limit {
+            let left = limit.saturating_sub(begin.elapsed());
+            if left.is_zero() {
+                break Err(Errno::AGAIN);
+            }
+            socket.set_read_timeout(Some(left))?;
+            interrupted = true;
+        }
+    };
+    if interrupted {
+        socket.set_read_timeout(limit)?;
+    }
+    received
+}
+
+fn receive_once(socket: &UnixStream, bytes: &mut [u8]) -> Result<(usize, Option<OwnedFd>), Errno> {
     let mut control = Control([MaybeUninit::zeroed(); 64]);
     let mut part = libc::iovec {
         iov_base: bytes.as_mut_ptr().cast(),

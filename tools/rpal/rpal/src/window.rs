@@ -170,6 +170,8 @@ impl Window {
             detach(&fd);
             return Err(AttachError::Confused);
         }
+        // Whoever had the slot before is dead, and may still be held on to. Nobody must find it.
+        table.retain(|(_, facts, _)| facts.slot != slot);
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         // INVARIANT: the kernel attached it just now.
         let window = Arc::new(Self { id, fd, facts });

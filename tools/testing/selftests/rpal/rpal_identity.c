@@ -286,6 +286,18 @@ RPAL_TEST(caller_without_new_privs)
 	caller_becomes(2);
 }
 
+/* Of a receiver that lends nothing, so that each call goes through the kernel. */
+RPAL_TEST(caller_of_withheld)
+{
+	rpal_partner(&peer);
+	CHECK_EQ(0, rpal_call(&peer, change, 5, 0, 0));
+	CHECK(withheld(&peer));
+	CHECK_EQ(3, rpal_call(&peer, do_add, 1, 2, 0));
+	CHECK_EQ(0, change(0, 0, 0, 0));
+	CHECK_EQ(-EKEYREVOKED, rpal_call(&peer, do_add, 1, 2, 0));
+	CHECK_EQ(-EKEYREVOKED, rpal_call(&peer, do_add, 1, 2, 0));
+}
+
 RPAL_TEST(caller_in_a_domain)
 {
 	need_domains();
