@@ -125,6 +125,12 @@ static inline bool rpal_mmap_hint_valid(unsigned long addr, unsigned long len)
 		len <= RPAL_SLOT_SIZE - (addr - rpal_slot_start()));
 }
 
+/* Do others execute in @mm, on CPUs that its mask does not tell? */
+static inline bool rpal_is_service(const struct mm_struct *mm)
+{
+	return mm->context.rpal.service;
+}
+
 /* A lockless page-table walk must not enter a window: its tables are not this mm's. */
 static inline bool rpal_gup_fast_permitted(unsigned long start, unsigned long end)
 {
@@ -178,6 +184,7 @@ static inline bool rpal_gup_fast_permitted(unsigned long start, unsigned long en
 	return true;
 }
 
+static inline bool rpal_is_service(const struct mm_struct *mm) { return false; }
 static inline unsigned long rpal_slot_start(void) { return 0; }
 static inline bool rpal_mmap_hint_valid(unsigned long addr, unsigned long len) { return true; }
 static inline bool rpal_borrowed(void) { return false; }

@@ -469,6 +469,13 @@ __rust_helper void rust_helper_rpal_vma_set_pkey(struct vm_area_struct *vma, int
 					     (vma->vm_flags & VM_WRITE ? VM_SHARED : 0));
 }
 
+/* Only behind the insertion of pages, see above. */
+__rust_helper void rust_helper_rpal_vma_may_write(struct vm_area_struct *vma)
+{
+	if (vma->vm_flags & VM_WRITE)
+		vm_flags_set(vma, VM_MAYWRITE);
+}
+
 __rust_helper void rust_helper_rpal_vma_seal(struct vm_area_struct *vma, bool seal)
 {
 	vm_flags_mod(vma, seal ? VM_SEALED : 0, seal ? 0 : VM_SEALED);

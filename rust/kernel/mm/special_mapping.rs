@@ -205,6 +205,10 @@ impl SpecialVma<'_> {
 
     /// Maps `len` bytes from page frame `pfn` on at `start`, at once.
     ///
+    /// A mapping with `WRITE` has `MAYWRITE` afterwards: the kernel itself may raise a fault for
+    /// writing there (`fault_in_safe_writeable()`), although the page is there, and warns of one
+    /// without the other.
+    ///
     /// `ENOMEM`: no memory for page tables, or the range is not one of the mapping's. May sleep.
     ///
     /// # Safety
@@ -221,6 +225,8 @@ impl SpecialVma<'_> {
                 return Err(ENOMEM);
             }
         }
+        // SAFETY: the lock is held.
+        unsafe { bindings::rpal_vma_may_write(self.as_ptr()) };
         Ok(())
     }
 }

@@ -7,15 +7,19 @@
  * serve the peer's special mappings, and not as a stranger (time_namespace);
  * leave evict() out (robust_mutex); take the line out of unhandled_signal()
  * (log); keep TRAP_HWBKPT from the caller (hardware_breakpoint); let nobody
- * wait for a peer's page (userfault hangs).
+ * wait for a peer's page (userfault hangs); leave the control area without the
+ * right to have rights (forced_fault: the kernel warns).
  */
 #include <fcntl.h>
+#include <linux/user_events.h>
 #include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/user.h>
@@ -351,6 +355,46 @@ RPAL_TEST(poisoned_page)
 	CHECK_EQ(0, f.sig);
 	CHECK_EQ(-EPIPE, rpal_call(&peer, do_peek, addr, 0, 0));
 	CHECK_EQ(SIGBUS, rpal_reap(&peer) & ~0x80);
+}
+
+static bool has_warned(void)
+{
+	FILE *f = fopen("/proc/sys/kernel/tainted", "r");
+	unsigned long taint;
+
+	CHECK(f && fscanf(f, "%lu", &taint) == 1);
+	fclose(f);
+	return taint & 1UL << 9;
+}
+
+/*
+ * The kernel raises a fault of its own where it can't get at the page, which is
+ * there: by user events, for one. The control area must be ready for that.
+ */
+RPAL_TEST(forced_fault)
+{
+	struct user_reg reg = {
+		.size = sizeof(reg),
+		.enable_size = sizeof(int),
+		/* A block that nobody has. */
+		.enable_addr = rpal_me.ctl_start +
+			       (RPAL_MAX_THREADS - 1) * RPAL_CTL_SIZE,
+		.name_args = (unsigned long)"rpal_forced_fault u32 unused",
+	};
+	bool before = has_warned();
+	int fd, i;
+
+	mount("none", "/sys/kernel/tracing", "tracefs", 0, NULL);
+	fd = open("/sys/kernel/tracing/user_events_data", O_RDWR);
+	if (fd < 0)
+		rpal_skip("no user events in this kernel");
+	CHECK(!ioctl(fd, DIAG_IOCSREG, &reg));
+	/* It is done by a worker. */
+	for (i = 0; i < 100; i++) {
+		usleep(1000);
+		CHECK(has_warned() == before);
+	}
+	close(fd);
 }
 
 static long make_userfault(unsigned long addr, unsigned long len,
