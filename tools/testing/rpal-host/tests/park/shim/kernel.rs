@@ -25,6 +25,7 @@ pub(crate) mod prelude {
 
     pub(crate) type Result<T = (), E = Error> = core::result::Result<T, E>;
 
+    pub(crate) const EKEYREVOKED: Error = Error(-128);
     pub(crate) const EPERM: Error = Error(-1);
     pub(crate) const EINTR: Error = Error(-4);
     pub(crate) const EBADF: Error = Error(-9);

@@ -126,7 +126,6 @@ impl Thread {
     pub(crate) fn new(slot: u8, watch: Watch) -> Arc<Self> {
         Arc::new(Self {
             service: Service {
-                place: Place,
                 peers: PlainMutex::default(),
             },
             owner: Owner::new(slot, 0).unwrap(),
@@ -215,16 +214,7 @@ impl Thread {
 
 /// What a thread sees of the other side.
 pub(crate) struct Service {
-    pub(crate) place: Place,
     pub(crate) peers: PlainMutex<Vec<Arc<Thread>>>,
-}
-
-pub(crate) struct Place;
-
-impl Place {
-    pub(crate) fn number(&self) -> u8 {
-        0
-    }
 }
 
 pub(crate) struct Window {
@@ -250,19 +240,19 @@ impl Holder {
 }
 
 impl Service {
-    pub(crate) fn window(&self, _: u8) -> Option<Window> {
-        Some(Window {
+    fn window(&self) -> Window {
+        Window {
             holder: Holder(self.peers.lock().unwrap().clone()),
-        })
+        }
     }
     pub(crate) fn visit_holders(&self, f: impl FnOnce(&Window)) {
-        f(&self.window(0).unwrap());
+        f(&self.window());
     }
     pub(crate) fn for_each_holder(&self, f: impl FnOnce(&Window)) {
         self.visit_holders(f);
     }
     pub(crate) fn peer_thread(&self, _: usize) -> Result<(Window, Arc<Thread>)> {
         let thread = self.peers.lock().unwrap()[0].clone();
-        Ok((self.window(0).unwrap(), thread))
+        Ok((self.window(), thread))
     }
 }
