@@ -27,9 +27,10 @@ use kernel::{
 /// `rpal_call(2)`: runs the receiver's function in the receiver's own task.
 ///
 /// Waits until the receiver parks. `ENXIO`: not registered; `EPERM`: not called by the gate;
-/// `EKEYREVOKED`: not who it was when it attached; `ENOTCONN`: no window shows `peer`; `ESRCH`: no thread has ever
-/// registered there; `EPIPE`: the receiver is dead; `ENOBUFS`: no memory, and the call was not made
-/// (`ENOMEM` is a call's that was); `ETIMEDOUT`; restart codes if a signal comes. Sleeps.
+/// `EKEYREVOKED`: not who it was when it attached; `ENOTCONN`: no window shows `peer`; `ESRCH`: no
+/// thread has ever registered there; `EPIPE`: the receiver is dead; `ENOBUFS`: no memory, and the
+/// call was not made (`ENOMEM` is a call's that was); `ETIMEDOUT`; restart codes if a signal comes.
+/// Sleeps.
 pub(crate) fn call(peer: usize, args: [u64; 4]) -> Result<i64> {
     let caller = Thread::current()?;
     if !gate::page()?.is_call(Regs::current().ip()) {

@@ -325,7 +325,8 @@ impl Service {
         crate::task::sync_cpus(&self.mm);
     }
 
-    /// The registered thread of a peer whose control block is at `addr`, and the window that shows it.
+    /// The registered thread of a peer whose control block is at `addr`, and the window that shows
+    /// it.
     ///
     /// `ENOTCONN`: no such peer is attached; `EPIPE`: it is dead, or the thread has gone; `ESRCH`: no
     /// thread has ever been there.
