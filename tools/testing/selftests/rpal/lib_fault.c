@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Synchronous signals, caught. */
+/* Faults: synchronous signals, caught, and pages that user space serves. */
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
 
 #include "rpal_lib.h"
 
@@ -61,4 +65,38 @@ long rpal_try(struct rpal_fault *f, rpal_fn fn, unsigned long a0,
 	}
 	trying.fault = NULL;
 	return ret;
+}
+
+long do_make_userfault(unsigned long addr, unsigned long len,
+		       unsigned long a2, unsigned long a3)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register range = {
+		.range = { addr, len },
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+	int fd = syscall(__NR_userfaultfd, O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	CHECK(!ioctl(fd, UFFDIO_API, &api));
+	CHECK(!ioctl(fd, UFFDIO_REGISTER, &range));
+	return fd;
+}
+
+long do_wait_userfault(unsigned long fd, unsigned long a1,
+		       unsigned long a2, unsigned long a3)
+{
+	struct uffd_msg msg;
+
+	CHECK_EQ(sizeof(msg), read(fd, &msg, sizeof(msg)));
+	return msg.arg.pagefault.address;
+}
+
+long do_serve_userfault(unsigned long fd, unsigned long addr,
+			unsigned long a2, unsigned long a3)
+{
+	struct uffdio_zeropage zero = { .range = { addr, RPAL_PAGE } };
+
+	return rpal_err(ioctl(fd, UFFDIO_ZEROPAGE, &zero));
 }

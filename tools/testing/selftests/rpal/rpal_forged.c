@@ -13,11 +13,9 @@
  * they wait for ever).
  */
 #include <fcntl.h>
-#include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -133,13 +131,20 @@ RPAL_TEST(former_peer)
 	}
 }
 
-static void *somebody_else(void *ready)
+static long leave_groups(unsigned long a0, unsigned long a1, unsigned long a2,
+			 unsigned long a3)
 {
 	gid_t group = 4711;
 
-	rpal_register();
 	/* The system call and not the C library: this thread alone. */
-	CHECK(!syscall(__NR_setgroups, 1, &group));
+	return rpal_syscall(__NR_setgroups, 1, (unsigned long)&group, 0, 0, 0,
+			    0);
+}
+
+static void *somebody_else(void *ready)
+{
+	rpal_register();
+	CHECK_EQ(0, leave_groups(0, 0, 0, 0));
 	WRITE_ONCE(*(long *)ready, 1);
 	for (;;)
 		pause();
@@ -171,16 +176,6 @@ RPAL_TEST(refused_peer)
 	fd = rpal_give(&other, peer.fd);
 	CHECK_EQ(-EPERM, rpal_run(&other, do_attach, fd, 0, 0, 0));
 	forge_in(&other, -EFAULT);
-}
-
-static long leave_groups(unsigned long a0, unsigned long a1, unsigned long a2,
-			 unsigned long a3)
-{
-	gid_t group = 4711;
-
-	/* The system call and not the C library: this thread alone. */
-	return rpal_syscall(__NR_setgroups, 1, (unsigned long)&group, 0, 0, 0,
-			    0);
 }
 
 /* Nor has a peer, when the receiver is somebody else, and lends to nobody. */
@@ -283,46 +278,6 @@ static __attribute__((naked)) void touch_late_page(void)
 	    : : "m" (late_page));
 }
 
-static long make_late_page(unsigned long a0, unsigned long a1,
-			   unsigned long a2, unsigned long a3)
-{
-	struct uffdio_api api = { .api = UFFD_API };
-	struct uffdio_register range = {
-		.mode = UFFDIO_REGISTER_MODE_MISSING,
-	};
-	int fd = syscall(__NR_userfaultfd, O_CLOEXEC);
-
-	if (fd < 0)
-		return -errno;
-	late_page = mmap(NULL, RPAL_PAGE, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	CHECK(late_page != MAP_FAILED);
-	range.range.start = (unsigned long)late_page;
-	range.range.len = RPAL_PAGE;
-	CHECK(!ioctl(fd, UFFDIO_API, &api));
-	CHECK(!ioctl(fd, UFFDIO_REGISTER, &range));
-	return fd;
-}
-
-static long await_late_page(unsigned long fd, unsigned long a1,
-			    unsigned long a2, unsigned long a3)
-{
-	struct uffd_msg msg;
-
-	CHECK_EQ(sizeof(msg), read(fd, &msg, sizeof(msg)));
-	return msg.arg.pagefault.address == (unsigned long)late_page;
-}
-
-static long bring_late_page(unsigned long fd, unsigned long a1,
-			    unsigned long a2, unsigned long a3)
-{
-	struct uffdio_zeropage zero = {
-		.range = { (unsigned long)late_page, RPAL_PAGE },
-	};
-
-	return rpal_err(ioctl(fd, UFFDIO_ZEROPAGE, &zero));
-}
-
 /*
  * Nor has who pretends before it detaches, and meets a fault that takes as long
  * as it likes: the peer has come back from its wait and has waited again.
@@ -330,24 +285,28 @@ static long bring_late_page(unsigned long fd, unsigned long a1,
 RPAL_TEST(peer_in_a_fault)
 {
 	struct rpal_proc other;
+	unsigned long page;
 	long uffd, fd;
 
 	rpal_partner(&peer);
 	rpal_spawn(&other);
 	fd = rpal_give(&other, peer.fd);
 	CHECK_EQ(0, rpal_run(&other, do_attach, fd, 0, 0, 0));
-	uffd = rpal_run(&other, make_late_page, 0, 0, 0, 0);
+	page = rpal_mmap(&other, RPAL_PAGE, PROT_READ | PROT_WRITE);
+	uffd = rpal_run(&other, do_make_userfault, page, RPAL_PAGE, 0, 0);
 	if (uffd < 0)
 		rpal_skip("no userfaultfd: %s", strerror(-uffd));
+	CHECK_EQ(0, rpal_run(&other, do_poke, rpal_there(&other, &late_page),
+			     page, 0, 0));
 	CHECK_EQ(0, rpal_run(&other, start_sleeper, 0, 0, 0, 0));
 	CHECK_EQ(0, rpal_run(&other, wake_sleeper, (unsigned long)peer.ctl,
 			     base_of_peer(), rpal_there(&other, touch_late_page),
 			     0));
-	CHECK_EQ(1, rpal_run(&other, await_late_page, uffd, 0, 0, 0));
+	CHECK_EQ(page, rpal_run(&other, do_wait_userfault, uffd, 0, 0, 0));
 	CHECK_EQ(0, rpal_run(&other, do_detach, fd, 0, 0, 0));
 	/* With a system call, so that it waits anew. */
 	CHECK_EQ(peer.pid, rpal_call(&peer, do_getpid, 0, 0, 0));
-	CHECK_EQ(0, rpal_run(&other, bring_late_page, uffd, 0, 0, 0));
+	CHECK_EQ(0, rpal_run(&other, do_serve_userfault, uffd, page, 0, 0));
 	CHECK_EQ(-ESTALE, rpal_run(&other, join_sleeper, 0, 0, 0, 0));
 	CHECK_EQ(3, rpal_call(&peer, do_add, 1, 2, 0));
 	rpal_end(&peer);

@@ -345,6 +345,17 @@ struct rpal_fault {
 long rpal_try(struct rpal_fault *f, rpal_fn fn, unsigned long a0,
 	      unsigned long a1, unsigned long a2, unsigned long a3);
 
+/*
+ * Pages at @addr that a userfaultfd serves, which is returned (a negative errno:
+ * there are none here); wait for a fault, its address; serve it.
+ */
+long do_make_userfault(unsigned long addr, unsigned long len, unsigned long a2,
+		       unsigned long a3);
+long do_wait_userfault(unsigned long fd, unsigned long a1, unsigned long a2,
+		       unsigned long a3);
+long do_serve_userfault(unsigned long fd, unsigned long addr, unsigned long a2,
+			unsigned long a3);
+
 /* ---- maps ---- */
 
 struct rpal_map {

@@ -12,7 +12,6 @@
  */
 #include <fcntl.h>
 #include <linux/user_events.h>
-#include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -394,40 +393,6 @@ RPAL_TEST(forced_fault)
 	close(fd);
 }
 
-static long make_userfault(unsigned long addr, unsigned long len,
-			   unsigned long a2, unsigned long a3)
-{
-	struct uffdio_api api = { .api = UFFD_API };
-	struct uffdio_register range = {
-		.range = { addr, len },
-		.mode = UFFDIO_REGISTER_MODE_MISSING,
-	};
-	int fd = syscall(__NR_userfaultfd, O_CLOEXEC);
-
-	if (fd < 0)
-		return -errno;
-	CHECK(!ioctl(fd, UFFDIO_API, &api));
-	CHECK(!ioctl(fd, UFFDIO_REGISTER, &range));
-	return fd;
-}
-
-static long wait_userfault(unsigned long fd, unsigned long a1,
-			   unsigned long a2, unsigned long a3)
-{
-	struct uffd_msg msg;
-
-	CHECK_EQ(sizeof(msg), read(fd, &msg, sizeof(msg)));
-	return msg.arg.pagefault.address;
-}
-
-static long serve_userfault(unsigned long fd, unsigned long addr,
-			    unsigned long a2, unsigned long a3)
-{
-	struct uffdio_zeropage zero = { .range = { addr, RPAL_PAGE } };
-
-	return rpal_err(ioctl(fd, UFFDIO_ZEROPAGE, &zero));
-}
-
 /* Who waits for a page that its owner does not provide can be killed. */
 RPAL_TEST(userfault)
 {
@@ -439,13 +404,13 @@ RPAL_TEST(userfault)
 	rpal_spawn(&c);
 	rpal_link(&c, &peer);
 	addr = rpal_mmap(&peer, RPAL_PAGE, PROT_READ | PROT_WRITE);
-	fd = rpal_run(&peer, make_userfault, addr, RPAL_PAGE, 0, 0);
+	fd = rpal_run(&peer, do_make_userfault, addr, RPAL_PAGE, 0, 0);
 	if (fd < 0)
 		rpal_skip("no userfaultfd: %s", strerror(-fd));
 	rpal_post(&c, do_peek_opened, addr, peer.service.pkey, 0, 0);
-	CHECK_EQ(addr, rpal_run(&peer, wait_userfault, fd, 0, 0, 0));
+	CHECK_EQ(addr, rpal_run(&peer, do_wait_userfault, fd, 0, 0, 0));
 	rpal_kill(&c);
-	CHECK_EQ(0, rpal_run(&peer, serve_userfault, fd, addr, 0, 0));
+	CHECK_EQ(0, rpal_run(&peer, do_serve_userfault, fd, addr, 0, 0));
 	CHECK_EQ(0, rpal_run(&peer, do_peek, addr, 0, 0, 0));
 	rpal_end(&peer);
 }
