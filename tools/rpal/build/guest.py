@@ -44,7 +44,7 @@ class Outcome:
         self.console = console
 
 
-def qemu_args(flavour, run, *, cpus, cpu, append, icount, memory, writable, interactive):
+def qemu_args(flavour, run, *, cpus, cpu, append, icount, memory, nodes, writable, interactive):
     share = lambda tag, path, ro: [
         "-fsdev", f"local,id={tag},path={path},security_model=none,multidevs=remap" + (",readonly=on" if ro else ""),
         "-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}",
@@ -69,10 +69,20 @@ def qemu_args(flavour, run, *, cpus, cpu, append, icount, memory, writable, inte
         "-chardev", "stdio,id=out,signal=off" + (",mux=on" if interactive else ""),
         "-device", "virtconsole,chardev=out",
     ]
+    if nodes > 1:
+        for node in range(nodes):
+            args += ["-object", f"memory-backend-ram,id=memory{node},size={megabytes(memory) // nodes}M",
+                     "-numa", f"node,nodeid={node},memdev=memory{node}"]
+        args += [word for i in range(cpus) for word in ("-numa", f"cpu,node-id={i * nodes // cpus},socket-id={i}")]
     args += share("root", "/", True) + share("repo", REPO, not writable) + share("run", run, False)
     if icount:
         args += ["-icount", "shift=0,sleep=off"]
     return args
+
+
+def megabytes(memory):
+    """Of QEMU's "2G" or "512M"."""
+    return int(memory[:-1]) * {"M": 1, "G": 1024}[memory[-1]]
 
 
 def boot(flavour, command=None, **more):
@@ -89,7 +99,7 @@ def boot(flavour, command=None, **more):
 
 
 def boot_once(flavour, command, *, choosy, cpus=1, cpu="max", append="", icount=False, memory="2G",
-              writable=False, sink=None, keep=None, env=None):
+              nodes=1, writable=False, sink=None, keep=None, env=None):
     image = BUILD / f"obj-{flavour}/arch/x86/boot/bzImage"
     if not image.exists():
         sys.exit(f"rpal: error: there is no {flavour} kernel yet: make FLAVOUR={flavour}")
@@ -101,7 +111,7 @@ def boot_once(flavour, command, *, choosy, cpus=1, cpu="max", append="", icount=
         if command is not None:
             (run / "cmd").write_text(command + "\n")
         args = qemu_args(flavour, run, cpus=cpus, cpu=cpu, append=append, icount=icount, memory=memory,
-                         writable=writable, interactive=command is None)
+                         nodes=nodes, writable=writable, interactive=command is None)
         if command is None:
             subprocess.run(args, check=False)
             status, reason, output = read_status(run), None, b""
@@ -200,6 +210,7 @@ def main():
     parser.add_argument("--cpu", default="max")
     parser.add_argument("--append", default="")
     parser.add_argument("--memory", default="2G")
+    parser.add_argument("--nodes", type=int, default=1, help="NUMA nodes, among which CPUs and memory are divided")
     parser.add_argument("--icount", action="store_true")
     parser.add_argument("--keep", help="leave output and kernel log at this path")
     parser.add_argument("command", nargs="?", help="run by bash in the repository; a shell without")
@@ -210,7 +221,7 @@ def main():
         sys.stdout.buffer.flush()
 
     outcome = boot(args.flavour, args.command, cpus=args.cpus, cpu=args.cpu, append=args.append,
-                   icount=args.icount, memory=args.memory, writable=True, sink=sink,
+                   icount=args.icount, memory=args.memory, nodes=args.nodes, writable=True, sink=sink,
                    keep=args.keep or BUILD / "results/last-run")
     if outcome.status is None:
         for line in outcome.console.splitlines()[-30:]:

@@ -39,6 +39,8 @@ class Cell:
     cpus: int
     la57: bool = True
     pti: bool = False
+    # Of memory, for what is moved between them; no part of the name.
+    nodes: int = 1
     long: bool = False
     # The kernel with the hole that some tests must find.
     control: bool = False
@@ -64,7 +66,7 @@ class Cell:
     def boot(self, command, **more):
         return guest.boot(
             self.flavour, command, cpus=self.cpus, cpu="max" if self.la57 else "max,-la57",
-            append=APPEND + (" pti=on" if self.pti else " pti=off"), memory=self.memory,
+            append=APPEND + (" pti=on" if self.pti else " pti=off"), memory=self.memory, nodes=self.nodes,
             env={"RPAL_BIN": str(BUILD / "target/release"), "RPAL_PART": str(self.part)}, **more)
 
 
@@ -73,8 +75,8 @@ def matrix():
     # them. The longest are first, and guests of one CPU beside those of several where it can be:
     # several that share few processors spend much of their time on waiting for each other.
     cells = [
-        Cell("debug", 4, long=True), Cell("debug", 1, la57=False, pti=True),
-        Cell("release", 4, long=True), Cell("release", 4, la57=False, pti=True),
+        Cell("debug", 4, nodes=2, long=True), Cell("debug", 1, la57=False, pti=True),
+        Cell("release", 4, long=True), Cell("release", 4, la57=False, pti=True, nodes=2),
         Cell("release", 1, la57=False, pti=True),
     ]
     if os.environ.get("ALL"):
@@ -84,7 +86,7 @@ def matrix():
                 Cell(flavour, 1), Cell(flavour, 4, la57=False), Cell(flavour, 4, pti=True),
                 Cell(flavour, 1, la57=False), Cell(flavour, 1, pti=True),
             ]
-    cells.append(Cell("noflush", 4, control=True))
+    cells.append(Cell("noflush", 4, nodes=2, control=True))
     if only := os.environ.get("RPAL_CELLS"):
         cells = [c for c in cells if re.search(only, c.name)]
     return cells

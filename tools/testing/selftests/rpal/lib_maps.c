@@ -57,3 +57,10 @@ const struct rpal_map *rpal_map_at(const struct rpal_map *maps, int nr,
 			return &maps[i];
 	return NULL;
 }
+
+const struct rpal_map *rpal_own_map(unsigned long addr)
+{
+	static struct rpal_map maps[RPAL_MAX_MAPS];
+
+	return rpal_map_at(maps, rpal_maps(0, maps, RPAL_MAX_MAPS), addr);
+}

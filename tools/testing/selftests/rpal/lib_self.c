@@ -174,6 +174,12 @@ long rpal_filter(int nr, int error)
 				SECCOMP_FILTER_FLAG_TSYNC, &prog));
 }
 
+void rpal_debugfs(void)
+{
+	if (access("/sys/kernel/debug/rpal", F_OK))
+		mount("none", "/sys/kernel/debug", "debugfs", 0, NULL);
+}
+
 int rpal_listed(const char *name)
 {
 	char path[80];
@@ -182,11 +188,8 @@ int rpal_listed(const char *name)
 	int c;
 
 	snprintf(path, sizeof(path), "/sys/kernel/debug/rpal/%s", name);
+	rpal_debugfs();
 	f = fopen(path, "r");
-	if (!f) {
-		mount("none", "/sys/kernel/debug", "debugfs", 0, NULL);
-		f = fopen(path, "r");
-	}
 	if (!f)
 		return -1;
 	while ((c = getc(f)) != EOF)

@@ -374,8 +374,13 @@ int rpal_maps(pid_t pid, struct rpal_map *maps, int max);
 const struct rpal_map *rpal_map_at(const struct rpal_map *maps, int nr,
 				   unsigned long addr);
 #define RPAL_MAX_MAPS		600
+/* The own one that does, until the next call. */
+const struct rpal_map *rpal_own_map(unsigned long addr);
 
 /* ---- the kernel's own lists ---- */
+
+/* Mounts debugfs, if need be and it can. */
+void rpal_debugfs(void);
 
 /* Lines below the header of /sys/kernel/debug/rpal/NAME; -1: not there. */
 int rpal_listed(const char *name);

@@ -16,10 +16,13 @@
  * front of all rounds: emulators drop their TLB when PKRU is written, and
  * with it what this looks for.
  */
+#include <fcntl.h>
+#include <linux/mempolicy.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "rpal_test.h"
@@ -33,6 +36,7 @@
 enum change {
 	UNMAP, UNMAP_PART_OF_HUGE, PROTECT_NONE, PROTECT_READ, DONTNEED, MAP_OVER, MOVE,
 	FORK_THEN_OWNER_WRITES, FORK_THEN_HOLDER_WRITES,
+	UNMAP_HUGETLB, UNMAP_SHARED_TABLE, TO_OTHER_NODE,
 };
 
 /*
@@ -92,39 +96,100 @@ static long *new_page_of_huge(char **area, long value)
 	return page;
 }
 
-/* A child that shares the page until one of the two writes. */
+/* From the pool of huge pages: what is a page there is an entry one level up. */
+static long *new_page_of_pool(char **area, long value)
+{
+	long *page;
+
+	*area = mmap(NULL, HUGE_PAGE, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	CHECK(*area != MAP_FAILED);
+	page = (long *)(*area + 5 * RPAL_PAGE);
+	WRITE_ONCE(*page, value);
+	return page;
+}
+
+#define SHARED_TABLE	(512 * HUGE_PAGE)
+
+/*
+ * Likewise, but of a file of which so much is mapped that a forked child uses
+ * the same table of entries. Whoever leaves takes one entry out, of the level
+ * above, and neither pages nor a table go.
+ */
+static long *new_page_of_table(char **area, long value)
+{
+	int fd = memfd_create("table", MFD_HUGETLB);
+	unsigned long at;
+	long *page;
+
+	CHECK(fd >= 0);
+	CHECK(!ftruncate(fd, SHARED_TABLE));
+	*area = mmap(NULL, 2 * SHARED_TABLE, PROT_NONE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	CHECK(*area != MAP_FAILED);
+	at = ((unsigned long)*area + SHARED_TABLE - 1) & ~(SHARED_TABLE - 1);
+	CHECK(mmap((void *)at, SHARED_TABLE, PROT_READ | PROT_WRITE,
+		   MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd, 0) ==
+	      (void *)at);
+	close(fd);
+	page = (long *)(at + 5 * RPAL_PAGE);
+	WRITE_ONCE(*page, value);
+	return page;
+}
+
+static void to_other_node(long *page)
+{
+	void *pages[1] = { page };
+	int node = 0, status[1];
+
+	/* Without a list of nodes it tells where the page is. */
+	CHECK_EQ(0, syscall(__NR_move_pages, 0, 1UL, pages, NULL, status, 0));
+	node = !status[0];
+	CHECK_EQ(0, syscall(__NR_move_pages, 0, 1UL, pages, &node, status,
+			    MPOL_MF_MOVE));
+	CHECK_EQ(node, status[0]);
+}
+
+/* A child that shares the page until one of the two writes, or leaves. */
 static pid_t fork_child(const long *page, int sock[2])
 {
 	long value;
 	pid_t pid;
 	char c;
 
+	CHECK(!socketpair(AF_UNIX, SOCK_STREAM, 0, sock));
 	pid = fork();
 	CHECK(pid >= 0);
-	if (pid)
+	if (pid) {
+		close(sock[0]);
 		return pid;
+	}
 	close(RPAL_PEER_SOCK);
 	close(sock[1]);
-	/* Look when told to; a dead parent closes the other end. */
-	if (read(sock[0], &c, 1) != 1)
-		_exit(1);
-	value = READ_ONCE(*page);
-	if (write(sock[0], &value, sizeof(value)) != sizeof(value))
-		_exit(1);
+	/* Look when told to, and go when the other end is closed. */
+	while (read(sock[0], &c, 1) == 1) {
+		value = READ_ONCE(*page);
+		if (write(sock[0], &value, sizeof(value)) != sizeof(value))
+			_exit(1);
+	}
 	_exit(0);
 }
 
-static long child_value(pid_t pid, int sock[2])
+static long child_sees(int sock[2])
 {
-	int status;
 	long value;
 
 	CHECK_EQ(1, write(sock[1], "", 1));
 	CHECK_EQ(sizeof(value), read(sock[1], &value, sizeof(value)));
-	CHECK(waitpid(pid, &status, 0) == pid && !status);
-	close(sock[0]);
-	close(sock[1]);
 	return value;
+}
+
+static void end_child(pid_t pid, int sock[2])
+{
+	int status;
+
+	close(sock[1]);
+	CHECK(waitpid(pid, &status, 0) == pid && !status);
 }
 
 static long new_shared(unsigned long a0, unsigned long a1, unsigned long a2,
@@ -149,8 +214,17 @@ static long owner(unsigned long change, unsigned long holders,
 	for (round = 1; round <= rounds; round++) {
 		if (change == UNMAP_PART_OF_HUGE)
 			page = new_page_of_huge(&area, OLD(round));
+		else if (change == UNMAP_HUGETLB)
+			page = new_page_of_pool(&area, OLD(round));
+		else if (change == UNMAP_SHARED_TABLE)
+			page = new_page_of_table(&area, OLD(round));
 		else
 			page = new_page(NULL, OLD(round));
+		if (change == UNMAP_SHARED_TABLE) {
+			child = fork_child(page, sock);
+			/* Its first look is what makes it use the table. */
+			CHECK_EQ(OLD(round), child_sees(sock));
+		}
 		WRITE_ONCE(shared->page, page);
 		__atomic_store_n(&shared->ready, round, __ATOMIC_RELEASE);
 		for (i = 0; i < holders; i++)
@@ -179,10 +253,19 @@ static long owner(unsigned long change, unsigned long holders,
 			break;
 		case FORK_THEN_OWNER_WRITES:
 		case FORK_THEN_HOLDER_WRITES:
-			CHECK(!socketpair(AF_UNIX, SOCK_STREAM, 0, sock));
 			child = fork_child(page, sock);
 			if (change == FORK_THEN_OWNER_WRITES)
 				WRITE_ONCE(*page, NEW(round));
+			break;
+		case UNMAP_HUGETLB:
+			CHECK(!munmap(area, HUGE_PAGE));
+			break;
+		case UNMAP_SHARED_TABLE:
+			CHECK(!munmap(area, 2 * SHARED_TABLE));
+			break;
+		case TO_OTHER_NODE:
+			to_other_node(page);
+			WRITE_ONCE(*page, NEW(round));
 			break;
 		}
 		__atomic_store_n(&shared->done, round, __ATOMIC_RELEASE);
@@ -190,13 +273,14 @@ static long owner(unsigned long change, unsigned long holders,
 			await_round(&shared->judged[i], round);
 		if (child) {
 			/* Nobody wrote this page but through the parent. */
-			if (child_value(child, sock) != OLD(round))
+			if (child_sees(sock) != OLD(round))
 				shared->stale++;
+			end_child(child, sock);
 			child = 0;
 		}
-		if (area)
+		if (change == UNMAP_PART_OF_HUGE)
 			CHECK(!munmap(area, 2 * HUGE_PAGE));
-		else if (change != UNMAP && change != MOVE)
+		else if (!area && change != UNMAP && change != MOVE)
 			CHECK(!munmap(page, RPAL_PAGE));
 	}
 	return 0;
@@ -229,11 +313,14 @@ static bool is_stale(enum change change, long *page, int round)
 	case PROTECT_NONE:
 	case PROTECT_READ:
 	case MOVE:
+	case UNMAP_HUGETLB:
+	case UNMAP_SHARED_TABLE:
 		return !f.sig;
 	case DONTNEED:
 		return f.sig || seen;
 	case FORK_THEN_OWNER_WRITES:
 	case MAP_OVER:
+	case TO_OTHER_NODE:
 		return f.sig || seen != NEW(round);
 	case FORK_THEN_HOLDER_WRITES:
 		/* Where it went is the child's to tell. */
@@ -409,6 +496,65 @@ RPAL_TEST(fork_holder_writes_elsewhere)
 RPAL_TEST(fork_holder_writes_here)
 {
 	see(FORK_THEN_HOLDER_WRITES, false);
+}
+
+/* What the pool is to hold: a page for each test, and one that is on its way back. */
+static void need_pool(void)
+{
+	const char *path = "/proc/sys/vm/nr_hugepages";
+	char nr[16] = "";
+	int fd;
+
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		rpal_skip("no pool of huge pages");
+	if (read(fd, nr, sizeof(nr) - 1) > 0 && atoi(nr) < 4)
+		pwrite(fd, "4", 1, 0);
+	if (pread(fd, nr, sizeof(nr) - 1, 0) <= 0 || atoi(nr) < 2)
+		rpal_skip("no huge pages for the pool");
+	close(fd);
+}
+
+RPAL_TEST(munmap_hugetlb_elsewhere)
+{
+	need_pool();
+	see(UNMAP_HUGETLB, true);
+}
+
+RPAL_TEST(munmap_hugetlb_here)
+{
+	need_pool();
+	see(UNMAP_HUGETLB, false);
+}
+
+RPAL_TEST(munmap_shared_table_elsewhere)
+{
+	need_pool();
+	see(UNMAP_SHARED_TABLE, true);
+}
+
+RPAL_TEST(munmap_shared_table_here)
+{
+	need_pool();
+	see(UNMAP_SHARED_TABLE, false);
+}
+
+static void need_nodes(void)
+{
+	if (access("/sys/devices/system/node/node1", F_OK))
+		rpal_skip("needs two NUMA nodes");
+}
+
+RPAL_TEST(other_node_elsewhere)
+{
+	need_nodes();
+	see(TO_OTHER_NODE, true);
+}
+
+RPAL_TEST(other_node_here)
+{
+	need_nodes();
+	see(TO_OTHER_NODE, false);
 }
 
 int main(int argc, char **argv)

@@ -7,12 +7,10 @@
  * kernel-mode faults with VM_FAULT_COMPLETED when the peer has no mapping
  * (hole_from_kernel: it spins); copy the p4d entry as the kernel half shows
  * it (execute, with pti=on and without LA57); leave out VM_SEALED (sealed),
- * may_split (sealed), VM_DONTCOPY (forked_child), the __walk_page_range()
- * line (walkers: Rss), the gup_fast_permitted() line (pinning), VM_DONTDUMP
- * (core_dump), the anchor's seal (own_slot).
+ * may_split (sealed), VM_DONTCOPY (forked_child), the gup_fast_permitted() line
+ * (pinning), VM_DONTDUMP (core_dump), the anchor's seal (own_slot).
  */
 #include <fcntl.h>
-#include <linux/mempolicy.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -293,110 +291,6 @@ RPAL_TEST(sealed)
 	expect_pkuerr(do_peek, page);
 }
 
-static const struct rpal_map *window_map(void)
-{
-	static struct rpal_map maps[RPAL_MAX_MAPS];
-	int nr = rpal_maps(0, maps, RPAL_MAX_MAPS);
-
-	return rpal_map_at(maps, nr, page);
-}
-
-/* Walks of page tables stop where another process's tables begin. */
-RPAL_TEST(walkers)
-{
-	const struct rpal_map *m;
-	unsigned long nodes = 1;
-	void *pages[1];
-	int status[1];
-	char line[600];
-	long ret;
-	FILE *f;
-
-	setup_rw();
-	pkru_open(peer.service.pkey);
-	CHECK_EQ(PATTERN, do_peek(page, 0, 0, 0));
-	m = window_map();
-	CHECK(m);
-	CHECK_EQ(peer.service.slot_start, m->start);
-	CHECK_EQ(peer.service.slot_start + RPAL_SLOT_SIZE, m->end);
-	CHECK_EQ(0, m->rss);
-	CHECK_EQ(peer.service.pkey, m->pkey);
-	CHECK(strstr(m->flags, " pf") && strstr(m->flags, " dd"));
-	/* A flag that has no name shows as two question marks. */
-	CHECK(!strstr(m->flags, "?"));
-
-	f = fopen("/proc/self/numa_maps", "r");
-	if (f) {
-		while (fgets(line, sizeof(line), f))
-			if (strtoul(line, NULL, 16) == m->start)
-				CHECK(!strstr(line, "anon="));
-		fclose(f);
-	}
-	pages[0] = (void *)page;
-	ret = rpal_err(syscall(__NR_move_pages, 0, 1UL, pages, NULL, status,
-			       0));
-	/* Where there are no nodes, there is no such call. */
-	if (!access("/proc/self/numa_maps", F_OK)) {
-		CHECK_EQ(0, ret);
-		CHECK(status[0] < 0);
-	}
-	ret = rpal_err(syscall(__NR_mbind, page, RPAL_PAGE, MPOL_BIND, &nodes,
-			       8UL, MPOL_MF_STRICT | MPOL_MF_MOVE));
-	CHECK(ret < 0);
-	madvise((void *)m->start, RPAL_SLOT_SIZE, MADV_WILLNEED);
-	madvise((void *)page, RPAL_PAGE, MADV_COLD);
-	madvise((void *)page, RPAL_PAGE, MADV_PAGEOUT);
-	madvise((void *)page, RPAL_PAGE, MADV_POPULATE_READ);
-	f = fopen("/proc/self/clear_refs", "w");
-	if (f) {
-		fputs("4", f);
-		fclose(f);
-	}
-	CHECK_EQ(PATTERN, do_peek(page, 0, 0, 0));
-}
-
-/* The same while the peer takes its tables down and builds them anew. */
-static long churn(unsigned long rounds, unsigned long a1, unsigned long a2,
-		  unsigned long a3)
-{
-	/* So much that a table of each level goes. */
-	unsigned long len = 2UL << 30, at, i;
-	char *p;
-
-	while (rounds--) {
-		p = mmap(NULL, len, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-		CHECK(p != MAP_FAILED);
-		at = (unsigned long)p;
-		for (i = 0; i < len; i += 32UL << 20)
-			do_poke(at + i, i, 0, 0);
-		CHECK(!munmap(p, len));
-	}
-	return 0;
-}
-
-RPAL_TEST(walkers_in_a_storm)
-{
-	void *pages[1];
-	int status[1];
-	long ret;
-	int i;
-
-	setup_rw();
-	rpal_post(&peer, churn, 300, 0, 0, 0);
-	for (i = 0; i < 100; i++) {
-		const struct rpal_map *m = window_map();
-
-		CHECK(m && !m->rss);
-		pages[0] = (void *)(page - RPAL_PAGE * (i + 1));
-		syscall(__NR_move_pages, 0, 1UL, pages, NULL, status, 0);
-		madvise((void *)peer.service.slot_start, RPAL_SLOT_SIZE,
-			MADV_WILLNEED);
-	}
-	CHECK(rpal_result(&peer, &ret));
-	CHECK_EQ(0, ret);
-}
-
 static void no_pins(void)
 {
 	struct iovec iov, local;
@@ -437,7 +331,7 @@ static void peek_in_child(int sig, int code)
 	pid = fork();
 	CHECK(pid >= 0);
 	if (!pid) {
-		CHECK(!window_map());
+		CHECK(!rpal_own_map(page));
 		rpal_try(&f, do_peek, page, 0, 0, 0);
 		CHECK_EQ(sig, f.sig);
 		CHECK_EQ(code, f.code);
