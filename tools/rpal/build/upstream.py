@@ -41,8 +41,6 @@ LOAD = {
 BEFORE = {
     # It registers its area itself.
     "rseq/param_test": "env GLIBC_TUNABLES=glibc.pthread.rseq=0",
-    # As root it insists on a pool of huge pages, which these kernels do not have.
-    "mm/protection_keys": "setpriv --reuid 65534 --regid 65534 --clear-groups",
 }
 BRACKETS = re.compile(r"^\s*\[(OK|FAIL|SKIP|PASS)\]\s*(.*)$")
 # What plain() would make one is printed once: some tests report each system call by number.

@@ -22,12 +22,12 @@ static unsigned int ordinary_pkru;
 #define LONGEST		2000
 #define SLOW_LOOKS	20000	/* say what is known, and go on waiting */
 
-/* Hostile processes are to have the CPUs. */
+/* Hostile processes are to have the CPUs, emulated ones too. */
 static void rest(void)
 {
-	const struct timespec ms = { .tv_nsec = 1000000 };
+	const struct timespec some_ms = { .tv_nsec = 4000000 };
 
-	nanosleep(&ms, NULL);
+	nanosleep(&some_ms, NULL);
 }
 
 /* The receiver: what was sent must be counted up, and is counted on. */
