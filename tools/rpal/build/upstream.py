@@ -151,6 +151,20 @@ def results(lines, status):
     return {n: next(r for r in ("hang", "fail", "missing", "pass", "skip") if r in rs) for n, rs in found.items()}
 
 
+def counter(kernel, total):
+    """A sink that says after each so many programs how far the guest is."""
+    started, seen, said = time.monotonic(), 0, 0
+
+    def sink(data):
+        nonlocal seen, said
+        seen += data.count(b"@end ")
+        if seen >= said + 20:
+            said = seen
+            print(f"  {'':<8} {kernel}: {seen} of {total} programs after {time.monotonic() - started:.0f} s", flush=True)
+
+    return sink
+
+
 def run(kernel, commands, times=1, suffix=""):
     """Command -> list of results, one per time; and what the guest said about itself."""
     started = time.monotonic()
@@ -161,7 +175,7 @@ def run(kernel, commands, times=1, suffix=""):
     for number in range(times):
         kept = RESULTS / f"upstream-{kernel}{suffix}{number or ''}"
         outcome = guest.boot(kernel, script(kernel, commands), cpus=int(os.environ.get("CPUS") or 4), append=APPEND,
-                             memory="3G", keep=kept)
+                             memory="3G", keep=kept, sink=counter(kernel, len(commands)))
         for mark, (lines, status) in test.split(outcome.output, marks).items():
             command = mark.replace("+", " ")
             found[command].append({"(the program)": "no end"} if status is None else results(lines, status))

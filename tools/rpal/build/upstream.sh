@@ -19,7 +19,7 @@ programs() {
 	"$HERE/enter" rsync -aR "$PRISTINE/./"{tools/{include,arch,testing/selftests},include/vdso,arch/x86/include/asm,samples/check-exec,mm/gup_test.h,lib/test_hmm_uapi.h,scripts/subarch.include} \
 		"$COPY/"
 	"$HERE/enter" rsync -a "$BUILD/obj-stock/usr/include" "$COPY/usr/"
-	mapfile -t dirs < <(sed -n 's/^\([^# :]*\):.*/\1/p' "$LIST" | sort -u)
+	mapfile -t dirs < <(sed -n 's/^\([^-# :][^# :]*\):.*/\1/p' "$LIST" | sort -u)
 	say TESTS "${dirs[*]}"
 	: >"$BUILD/log/upstream.log"
 	: >"$BUILD/upstream/all"
