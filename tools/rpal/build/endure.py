@@ -91,7 +91,7 @@ def kcsan(console):
 def run(name, flavour, values, seed):
     kind = KINDS[name]
     command = f"{kind.before}\ncd {PROGRAMS} && ./{kind.program} {arguments(kind, values, seed)} 2>&1"
-    print(f"  {name.upper():<8} {flavour}: " + " ".join(f"{k}={v:g}" for k, v in values.items()) + f" SEED={seed}",
+    print(f"  {name.upper():<8} {flavour}: " + " ".join(f"{k}={v:.10g}" for k, v in values.items()) + f" SEED={seed}",
           flush=True)
     if flavour == "kcsan":
         command += f"\nstatus=$?\n{WATCHED}\nexit $status"
@@ -159,7 +159,7 @@ def main():
                 print(f"  not ok {r['flavour']}: {t['test']}" + (f" # {t['why']}" if t["why"] else ""))
         if r["races_elsewhere"]:
             print(f"  {r['flavour']}: {len(r['races_elsewhere'])} data races that RPAL has no part in, see {name}.json")
-    again = " ".join(f"{k}={v:g}" for k, v in values.items())
+    again = " ".join(f"{k}={v:.10g}" for k, v in values.items())
     print(f"\n  build/results/{name}.json, {name}-*.log   replay: make {name} {again} SEED={seed}")
     print(f"{total.passed} passed, {total.failed} failed, {total.skipped} skipped", flush=True)
     sys.exit(0 if total.passed and not total.failed else 1)
