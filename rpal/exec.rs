@@ -79,10 +79,37 @@ fn set_armed(value: u8) {
     unsafe { (*Task::current_raw()).rpal.arm = value }
 }
 
+/// Does the loader leave the image where [`placement`] tells it to begin? It rounds that down to
+/// what a segment wants for an alignment.
+///
+/// `EOPNOTSUPP`: no. May sleep.
+///
+/// # Safety
+///
+/// `file` is open, and `elf` its header.
+unsafe fn check_alignment(file: *mut bindings::file, elf: &bindings::elf64_hdr) -> Result {
+    const SIZE: usize = size_of::<bindings::elf64_phdr>();
+
+    // The loader has read these, and the file can't be written to meanwhile.
+    let table = i64::try_from(elf.e_phoff).map_err(|_| EOPNOTSUPP)?;
+    for number in 0..elf.e_phnum {
+        let mut segment: bindings::elf64_phdr = pin_init::zeroed();
+        let mut pos = table.saturating_add(i64::from(number) * SIZE as i64);
+        // SAFETY: by the contract, and there is room for `SIZE` bytes.
+        let len = unsafe { bindings::kernel_read(file, (&raw mut segment).cast(), SIZE, &mut pos) };
+        let large =
+            segment.p_type == bindings::PT_LOAD && segment.p_align > placement::IMAGE as u64;
+        if len != SIZE as isize || large {
+            return Err(EOPNOTSUPP);
+        }
+    }
+    Ok(())
+}
+
 /// Can the image live in a slot?
 ///
-/// `EOPNOTSUPP`: no position-independent 64-bit ELF image; `EPERM`: it runs with more privileges
-/// than its caller.
+/// `EOPNOTSUPP`: no position-independent 64-bit ELF image, or one that wants to be aligned to more
+/// than 4 GiB; `EPERM`: it runs with more privileges than its caller. May sleep.
 ///
 /// # Safety
 ///
@@ -106,7 +133,8 @@ unsafe fn check(bprm: *mut bindings::linux_binprm) -> Result {
     if secure {
         return Err(EPERM);
     }
-    Ok(())
+    // SAFETY: by the contract.
+    unsafe { check_alignment((*bprm).file, &elf) }
 }
 
 /// Takes slot and key, and prepares the address space that `execve` will switch to.

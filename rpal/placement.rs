@@ -38,7 +38,7 @@ const MAP_32BIT: usize = 0x40;
 
 const GIB: usize = SZ_1G;
 
-const IMAGE: usize = 4 * GIB;
+pub(crate) const IMAGE: usize = 4 * GIB;
 const IMAGE_RND: usize = 64 * GIB;
 const BOTTOM_UP: usize = 160 * GIB;
 const STACK_TOP: usize = 510 * GIB;
