@@ -3,7 +3,9 @@
 //! Protection keys: which of them services use, and how many services share each.
 //!
 //! There are fewer keys than slots, so keys are shared when they run out. Two services with one
-//! key cannot be isolated from each other, hence the least used key is handed out.
+//! key cannot be isolated from each other, hence the least used key is handed out: first of all the
+//! one that the user's own services use least, since services of several users are never attached
+//! to each other, and no user shall see to it that others' get the same.
 
 /// How many protection keys x86 has.
 pub(crate) const KEYS: u8 = 16;
@@ -73,16 +75,17 @@ impl KeyPool {
         number < KEYS && self.mask & (1 << number) != 0
     }
 
-    /// Takes the least used key, of several the next after the last one handed out. `None` if
-    /// the pool has no key.
-    pub(crate) fn alloc(&mut self) -> Option<Key> {
-        let mut best: Option<(u8, u32)> = None;
+    /// Takes the key that the user's own services use least; of several, the one that all use
+    /// least; of several, the next after the last one handed out. `own` tells how many of the
+    /// user's have a key. `None` if the pool has no key.
+    pub(crate) fn alloc(&mut self, own: impl Fn(u8) -> usize) -> Option<Key> {
+        let mut best: Option<(u8, (usize, u32))> = None;
         for step in 1..=KEYS {
             let number = self.last.wrapping_add(step) % KEYS;
             if !self.contains(number) {
                 continue;
             }
-            let uses = self.uses(number);
+            let uses = (own(number), self.uses(number));
             if best.is_none_or(|(_, least)| uses < least) {
                 best = Some((number, uses));
             }

@@ -27,7 +27,8 @@ use crate::{
     slots::{
         Slot,
         SlotError,
-        Slots, //
+        Slots,
+        SLOT_LAST, //
     }, //
 };
 use kernel::{
@@ -38,13 +39,15 @@ use kernel::{
 /// Protection keys 8 to 15. The lower ones are what `pkey_alloc()` hands out first.
 pub(crate) const KEY_MASK: u16 = 0xff00;
 
-/// Services of one user, at most.
+/// Services of one user without privileges, at most.
 const SERVICES_PER_UID: usize = 128;
 
 /// What [`REGISTRY`] guards.
 pub(crate) struct Registry {
     slots: Slots,
     keys: KeyPool,
+    /// By slot number: the key of whoever has the slot, from before there is a service.
+    slot_keys: [Key; 256],
     services: [Option<Arc<Service>>; 256],
 }
 
@@ -53,13 +56,13 @@ kernel::sync::global_lock! {
     pub(crate) unsafe(uninit) static REGISTRY: Mutex<Registry> = Registry {
         slots: Slots::new(),
         keys: placement::key_pool(),
+        slot_keys: [Key::DEFAULT; 256],
         services: [const { None }; 256],
     };
 }
 
 impl Registry {
-    /// Takes a slot, and a key if `protect`. A `privileged` user does not have to leave a share of
-    /// what is left to others.
+    /// Takes a slot, and a key if `protect`. A `privileged` user may have all that there are.
     ///
     /// `EAGAIN`: the user has too many services; `ENOSPC`: no slot is free.
     pub(crate) fn take(
@@ -69,7 +72,7 @@ impl Registry {
         privileged: bool,
     ) -> Result<(Slot, Key)> {
         let limit = if privileged {
-            SERVICES_PER_UID
+            usize::from(SLOT_LAST)
         } else {
             SERVICES_PER_UID.min(self.slots.fair_share(uid))
         };
@@ -78,8 +81,19 @@ impl Registry {
             Err(SlotError::UidLimit) => return Err(EAGAIN),
             Err(SlotError::Full) => return Err(ENOSPC),
         };
-        let key = if protect { self.keys.alloc() } else { None };
-        Ok((slot, key.unwrap_or(Key::DEFAULT)))
+        let mut key = Key::DEFAULT;
+        if protect {
+            let own = |number| {
+                let others = self.slots.of_user(uid).filter(|s| *s != slot);
+                let keys = others.filter_map(|s| self.slot_keys.get(usize::from(s.number())));
+                keys.filter(|key| key.number() == number).count()
+            };
+            key = self.keys.alloc(own).unwrap_or(key);
+        }
+        if let Some(entry) = self.slot_keys.get_mut(usize::from(slot.number())) {
+            *entry = key;
+        }
+        Ok((slot, key))
     }
 
     /// Gives slot and key back. Every top-level entry that showed the slot is cleared.

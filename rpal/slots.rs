@@ -96,9 +96,17 @@ impl Slots {
         }
     }
 
+    /// The slots that the user `uid` has.
+    pub(crate) fn of_user(&self, uid: u32) -> impl Iterator<Item = Slot> + '_ {
+        let numbers = (0..=u8::MAX).zip(self.uids.iter());
+        numbers
+            .filter(move |(_, user)| **user == Some(uid))
+            .filter_map(|(number, _)| Slot::new(number))
+    }
+
     /// How many slots the user `uid` has.
     pub(crate) fn count(&self, uid: u32) -> usize {
-        self.uids.iter().filter(|u| **u == Some(uid)).count()
+        self.of_user(uid).count()
     }
 
     /// How many slots the user may have so that others get theirs: half of what it does not share

@@ -2,7 +2,8 @@
 /*
  * The protection keys of services, and PKRU.
  *
- * To see these fail: give every service key 8 (distinct); let attach() accept
+ * To see these fail: give every service key 8 (distinct); hand out the key that
+ * all users' services use least (others); let attach() accept
  * any pair (exhausted); leave the pool out of mm_pkey_is_allocated() or
  * mm_pkey_alloc() (pool); let __execute_only_pkey() hand out keys
  * (execute_only); do not copy init_pkru at fork (forked_child);
@@ -12,9 +13,11 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <fcntl.h>
 #include <sys/wait.h>
 
 #include "rpal_test.h"
+#include "rpal_image.h"
 
 #define KEYS	(RPAL_KEY_LAST - RPAL_KEY_FIRST + 1)
 
@@ -40,6 +43,61 @@ RPAL_PLAIN_TEST(distinct)
 	}
 	for (i = 0; i < KEYS; i++)
 		rpal_end(&p[i]);
+}
+
+/* Sees to it that one key is by far the least used, and waits. */
+static void leave_one_key(int out, int in)
+{
+	const char *path = image_path("rpal_image_static_pie");
+	struct image im[2 * KEYS];
+	char c = 0;
+	int i;
+
+	CHECK_EQ(0, setresuid(65534, 65534, 65534));
+	for (i = 0; i < 2 * KEYS; i++)
+		CHECK(image_start(&im[i], IMAGE_ARMED | IMAGE_SMALL, path,
+				  NULL));
+	for (i = 2 * KEYS - 1; i >= 0; i--) {
+		if (im[i].report.service.pkey == im[0].report.service.pkey)
+			CHECK_EQ(0, image_stop(&im[i]));
+	}
+	CHECK_EQ(1, write(out, &c, 1));
+	CHECK_EQ(0, read(in, &c, 1));
+	_exit(0);
+}
+
+/* Nobody can bring it about that others' services get the same key. */
+RPAL_PLAIN_TEST(others)
+{
+	struct rpal_proc p[KEYS];
+	int out[2], in[2];
+	int i, j, status;
+	pid_t pid;
+	char c;
+
+	if (geteuid())
+		SKIP(return, "needs root to be somebody else");
+	wait_no_services();
+	ASSERT_EQ(0, pipe2(out, O_CLOEXEC));
+	ASSERT_EQ(0, pipe2(in, O_CLOEXEC));
+	pid = fork();
+	if (!pid) {
+		close(in[1]);
+		leave_one_key(out[1], in[0]);
+	}
+	close(in[0]);
+	close(out[1]);
+	ASSERT_EQ(1, read(out[0], &c, 1));
+	for (i = 0; i < KEYS; i++) {
+		rpal_spawn(&p[i]);
+		for (j = 0; j < i; j++)
+			EXPECT_NE(p[j].service.pkey, p[i].service.pkey);
+	}
+	for (i = 0; i < KEYS; i++)
+		rpal_end(&p[i]);
+	close(in[1]);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
 }
 
 /* More services than keys: those with one key can't attach to each other. */
