@@ -92,7 +92,8 @@ impl Caller {
     /// receiver might write to `reply` after the borrow has ended. That takes a
     /// kernel that has run out of memory twice in a row, 64 unfinished calls of one
     /// thread (of signal handlers inside each other), a system call filter that
-    /// does not allow what the library needs, or a receiver that answers with a
+    /// does not allow what the library needs (one that answers 0 in its place is
+    /// taken for an empty reply: no filter may do so), or a receiver that answers with a
     /// negative number, or somebody who writes to the caller's control block,
     /// which this library does not.
     #[inline]
@@ -162,9 +163,9 @@ impl Caller {
     /// is given buffers on the caller's heap, and each message is copied once
     /// more. Buffers of late calls are kept until the receiver has answered a
     /// later call of this kind, since a receiver runs one call at a time, or has
-    /// died; those of a caller that is dropped before are leaked. With 16 of them,
-    /// [`CallError::TooManyLate`] is the answer to further calls with a deadline;
-    /// another caller has room again.
+    /// died; those of a caller that is dropped before are leaked. With 16 of them, a
+    /// call with a deadline first asks the receiver for any sign of life, and
+    /// [`CallError::TooManyLate`] is the answer if there was none in time.
     ///
     /// While a thread makes such calls, the kernel interrupts it every 4 ms. A
     /// system call is made when that begins.
@@ -178,6 +179,9 @@ impl Caller {
         reply: &mut [u8],
         deadline: Instant,
     ) -> Result<usize, CallError> {
+        if self.buffers.are_late() {
+            self.ask(deadline)?;
+        }
         let (from, to) = self.buffers.prepare(request, reply.len())?;
         let from = self.place(from.expose_provenance(), request.len())?;
         let to = self.place(to.expose_provenance(), reply.len())?;
@@ -189,6 +193,29 @@ impl Caller {
             self.buffers.give_up();
             return Err(decode(result));
         }
+        self.settle_if_answered(result);
+        let len = outcome(result, reply.len())?;
+        self.buffers.copy_reply(&mut reply[..len]);
+        Ok(len)
+    }
+
+    /// Finds out whether the receiver has left all late calls, by one whose request is too
+    /// long for any receiver: it is refused, and nothing is read or written.
+    #[cold]
+    fn ask(&mut self, deadline: Instant) -> Result<(), CallError> {
+        // SAFETY: by the type's invariants.
+        let standing = unsafe { Standing::set(self.own, deadline) }?;
+        let result = self.enter(self.slot_start, Tag::TOO_LONG, self.slot_start, 0);
+        drop(standing);
+        self.settle_if_answered(result);
+        if self.buffers.are_late() {
+            return Err(CallError::TooManyLate);
+        }
+        Ok(())
+    }
+
+    /// Frees what late calls were made with, if the gate's `result` says that they are over.
+    fn settle_if_answered(&mut self, result: c_long) {
         if result >= 0 || decode(result) == CallError::PeerDied {
             // SAFETY: the receiver has answered, and it runs one call at a time:
             // it has left those that it was given before. Calls that had not
@@ -196,9 +223,6 @@ impl Caller {
             // work on any.
             unsafe { self.buffers.settle() };
         }
-        let len = outcome(result, reply.len())?;
-        self.buffers.copy_reply(&mut reply[..len]);
-        Ok(len)
     }
 
     /// Goes through the gate with buffers that lie in the slot.

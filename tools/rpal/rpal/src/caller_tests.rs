@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::late::MAX_LATE;
+use crate::outcome::Refusal;
 use crate::AppCode;
 
 /// A gate whose receiver answers with the number at `peer`.
@@ -90,6 +91,12 @@ unsafe extern "C" fn maybe_late(
     // SAFETY: the tests below pass a control block and live buffers.
     unsafe {
         STOOD.set((*own).deadline);
+        if from_len == Tag::TOO_LONG as u64 && RESULT.get() >= 0 {
+            return Refusal::RequestTooLong.encode();
+        }
+        if from_len == Tag::TOO_LONG as u64 {
+            return RESULT.get();
+        }
         let request = std::slice::from_raw_parts(from as *const u8, from_len as usize);
         assert_eq!(request, b"request");
         let result = RESULT.get();
@@ -144,7 +151,7 @@ fn errors_are_told_apart_with_a_deadline_too() {
         watch: 1,
         ..rpal_ctl::default()
     };
-    let refusal = crate::outcome::Refusal::App(AppCode(3)).encode();
+    let refusal = Refusal::App(AppCode(3)).encode();
     for (result, expected) in [
         (0, Ok(0)),
         (5, Err(CallError::Garbled)),
@@ -215,6 +222,45 @@ fn an_answer_shows_that_earlier_calls_are_over() {
         assert_eq!(&reply, b"!!!!!!!!");
         reply = [1; 8];
     }
+}
+
+#[test]
+fn a_sign_of_life_makes_room_for_calls_with_a_deadline() {
+    let mut own = rpal_ctl::default();
+    let mut caller = with_block(&mut own);
+    let mut reply = [1; 8];
+    RESULT.set(TIMED_OUT);
+    for _ in 0..MAX_LATE {
+        let _ = caller.call_until(b"request", &mut reply, in_an_hour());
+    }
+    assert_eq!(
+        caller.call_until(b"request", &mut reply, Instant::now()),
+        Err(CallError::TimedOut)
+    );
+    assert_eq!(
+        caller.call_until(b"request", &mut reply, in_an_hour()),
+        Err(CallError::TooManyLate)
+    );
+    assert_eq!(caller.buffers.late(), MAX_LATE);
+    late_receivers_write();
+    RESULT.set(8);
+    assert_eq!(
+        caller.call_until(b"request", &mut reply, in_an_hour()),
+        Ok(8)
+    );
+    assert_eq!((caller.buffers.late(), reply), (0, [b'!'; 8]));
+    // A receiver that is dead leaves no less room.
+    RESULT.set(TIMED_OUT);
+    for _ in 0..MAX_LATE {
+        let _ = caller.call_until(b"request", &mut reply, in_an_hour());
+    }
+    late_receivers_write();
+    RESULT.set(-c_long::from(libc::EPIPE));
+    assert_eq!(
+        caller.call_until(b"request", &mut reply, in_an_hour()),
+        Err(CallError::PeerDied)
+    );
+    assert_eq!(caller.buffers.late(), 0);
 }
 
 #[test]

@@ -31,7 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub enum ConnectError {
     /// This process is not a service.
     Service(ServiceError),
-    /// Nobody listens at that path, or it cannot be reached.
+    /// Nobody listens at that path, or it cannot be reached; `EMFILE` if this process
+    /// has too many open files, perhaps for the server's service descriptor only.
     Socket(Errno),
     /// The server did not answer within 10 seconds of the connection, which itself
     /// waits for as long as the server's queue is full.
@@ -132,8 +133,13 @@ impl Connection {
     /// See [`ConnectError`].
     pub fn connect(path: impl AsRef<Path>) -> Result<Self, ConnectError> {
         let own = Service::current()?;
-        let socket =
-            UnixStream::connect(path).map_err(|error| ConnectError::Socket(Errno::from(error)))?;
+        let path = path.as_ref();
+        let socket = loop {
+            match UnixStream::connect(path).map_err(Errno::from) {
+                Err(Errno::INTR) => {}
+                other => break other.map_err(ConnectError::Socket)?,
+            }
+        };
         socket
             .set_read_timeout(Some(PATIENCE))
             .map_err(|error| ConnectError::Socket(Errno::from(error)))?;
@@ -171,6 +177,11 @@ impl Connection {
     /// # Errors
     ///
     /// See [`RegisterError`].
+    ///
+    /// # Panics
+    ///
+    /// In destructors of the thread's thread-local variables, when it is too late to
+    /// register it.
     pub fn caller(&self) -> Result<Caller, RegisterError> {
         Caller::new(Arc::clone(&self.shared))
     }

@@ -22,6 +22,10 @@ use crate::outcome::Refusal;
 use crate::tag::Tag;
 use crate::AppCode;
 
+/// What [`State::request_len`] is while no call is between its request and its
+/// handler's end.
+const IDLE: usize = usize::MAX;
+
 /// What a call works on.
 ///
 /// The last three are the call's own. They stay here and not in variables, for
@@ -31,7 +35,8 @@ use crate::AppCode;
 /// # Invariants
 ///
 /// While a handler runs, `request_len` is at most the length of `request`, and
-/// `room` at most that of `reply` and what the caller said is free at `to`.
+/// `room` at most that of `reply` and what the caller said is free at `to`. While
+/// none does, `request_len` is [`IDLE`], but for the copy of a request.
 pub(crate) struct State<F> {
     copy: GateCopy,
     request: Box<[u8]>,
@@ -46,17 +51,22 @@ pub(crate) struct State<F> {
 impl<F> State<F> {
     /// Buffers of `request` and `reply` bytes, and `handler`, for calls of `tag`.
     pub(crate) fn new(copy: GateCopy, tag: Tag, request: usize, reply: usize, handler: F) -> Self {
-        // INVARIANT: 0 is no more than any length.
+        // INVARIANT: no handler runs.
         Self {
             copy,
             request: vec![0; request].into_boxed_slice(),
             reply: vec![0; reply].into_boxed_slice(),
             handler,
             tag,
-            request_len: 0,
+            request_len: IDLE,
             to: 0,
             room: 0,
         }
+    }
+
+    /// Whether a call has begun whose handler has not returned.
+    pub(crate) fn is_at_work(&self) -> bool {
+        self.request_len != IDLE
     }
 }
 
@@ -95,6 +105,7 @@ where
     // refers to it. The source is the caller's word, in another process: nothing
     // of this one is borrowed there, and the gate's copy survives any address.
     if unsafe { (state.copy)(state.request.as_mut_ptr().cast(), from, from_len as u64) } != 0 {
+        state.request_len = IDLE;
         return memory_fault();
     }
 
@@ -107,7 +118,9 @@ where
         )
     };
     let handler = &mut state.handler;
-    let len = match catch_unwind(AssertUnwindSafe(|| handler(request, reply))) {
+    let answer = catch_unwind(AssertUnwindSafe(|| handler(request, reply)));
+    state.request_len = IDLE;
+    let len = match answer {
         Ok(Ok(len)) if len <= room => len,
         Ok(Ok(_)) => return reply_too_long(),
         Ok(Err(code)) => return refused(code),
@@ -117,7 +130,9 @@ where
     let to = std::ptr::with_exposed_provenance_mut::<c_void>(state.to as usize);
     // SAFETY: the source is the front of a buffer of at least `room` bytes.
     // The destination is the caller's buffer, in another process, of which the
-    // caller said that `room` bytes are free to be written.
+    // caller said that `room` bytes are free to be written. (If the caller died in
+    // the meantime, and its slot is another service's by now, with the same key and
+    // attached here, it is that one's memory: see "Trust" in the crate's page.)
     if unsafe { (state.copy)(to, state.reply.as_ptr().cast(), len as u64) } != 0 {
         return memory_fault();
     }

@@ -98,7 +98,7 @@ impl Buffers {
         request: &[u8],
         room: usize,
     ) -> Result<(*const u8, *mut u8), CallError> {
-        if self.late.len() >= MAX_LATE {
+        if self.are_late() {
             return Err(CallError::TooManyLate);
         }
         let (mut request_len, mut reply_len) = (request.len(), room);
@@ -121,6 +121,11 @@ impl Buffers {
         // uses it.
         unsafe { ptr::copy_nonoverlapping(request.as_ptr(), pair.request.start(), request.len()) };
         Ok((pair.request.start(), pair.reply.start()))
+    }
+
+    /// Whether so many calls are late that there are no buffers for another one.
+    pub(crate) fn are_late(&self) -> bool {
+        self.late.len() >= MAX_LATE
     }
 
     /// The call was answered: copies the front of the reply to `reply`.

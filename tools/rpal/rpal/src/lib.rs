@@ -63,8 +63,9 @@
 //!
 //! A thread that holds a [`Caller`] or a [`Receiver`] is *registered*. It must not
 //! change its FS base. The kernel refuses some system calls from it (`EBUSY`):
-//! those for FS and GS base, rseq, LDT, user dispatch of system calls, AMX and
-//! shadow stacks. A seccomp filter that the process installs has to allow
+//! those for FS and GS base, rseq, LDT and the like (`set_thread_area`), I/O ports
+//! (`ioperm`, `iopl`), user dispatch of system calls, AMX and shadow stacks. A
+//! seccomp filter that the process installs has to allow
 //! `rpal_call`, `rpal_await`, `rpal_release`, `rpal_wait` and `rpal_reply`, and a
 //! service with other filters, credentials or labels than its peer had when they
 //! attached is detached, or served by the receiver's own thread only.
@@ -77,6 +78,10 @@
 //! opens them is unprivileged. The guarantees of safe Rust hold as long as the
 //! peer keeps to the protocol, and a program should publish its service only
 //! to peers that it would let debug it.
+//!
+//! One gap needs no ill will: a handler that works on for a caller that has died
+//! replies to an address. After 254 other services have begun meanwhile, that may be
+//! in one that has the caller's slot and key.
 //!
 //! # Fork
 //!

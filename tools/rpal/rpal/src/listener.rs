@@ -49,7 +49,8 @@ impl std::error::Error for BindError {}
 pub enum AcceptError {
     /// The listening socket failed.
     Listen(Errno),
-    /// The client's socket failed, or it did not say hello in time.
+    /// The client's socket failed, or it did not say hello in time; `EMFILE` if this
+    /// process has too many open files for the client's service descriptor.
     Socket(Errno),
     /// The client does not speak this protocol, or has gone.
     Protocol,
@@ -171,7 +172,8 @@ impl Listener {
     /// Introduces every client that comes to one of `receivers`, in turn, and
     /// detaches it when it has gone. Returns only with an error.
     ///
-    /// A client that cannot be attached is told so, and is no error here.
+    /// A client that cannot be attached is told so, and is no error here. One that
+    /// says nothing keeps its connection until 64 others say nothing either.
     ///
     /// # Errors
     ///
@@ -240,14 +242,21 @@ impl Listener {
         socket
             .set_read_timeout(Some(PATIENCE))
             .map_err(|error| AcceptError::Socket(Errno::from(error)))?;
-        let (hello, client) = Hello::receive(&socket).map_err(|error| match error {
-            HelloError::Socket(errno) => AcceptError::Socket(errno),
-            HelloError::Ended | HelloError::Malformed => AcceptError::Protocol,
-        })?;
         let mut answer = Hello {
             slot: self.slot,
             ..Hello::default()
         };
+        let (hello, client) = Hello::receive(&socket).map_err(|error| match error {
+            HelloError::Socket(errno) => {
+                if errno == Errno::MFILE {
+                    // The client has said all; it learns what it can.
+                    answer.error = errno.raw().unsigned_abs();
+                    let _ = answer.send(&socket, None);
+                }
+                AcceptError::Socket(errno)
+            }
+            HelloError::Ended | HelloError::Malformed => AcceptError::Protocol,
+        })?;
         let attached = client
             .ok_or(AttachError::NotAService)
             .and_then(|client| Window::attach(client, hello.slot));

@@ -51,8 +51,9 @@ pub enum CallError {
     /// The deadline has passed. The handler may have run, be running, or not; if
     /// the call had not begun, it will not.
     TimedOut,
-    /// So many calls of this caller are late that it makes no more with a
-    /// deadline. See [`Caller::call_until`](crate::Caller::call_until).
+    /// So many calls of this caller are late that it makes no more with a deadline
+    /// before the receiver shows a sign of life, and there was none in time. See
+    /// [`Caller::call_until`](crate::Caller::call_until).
     TooManyLate,
     /// The two services are not attached to each other any more. The kernel
     /// also detaches a service that is not who it was when it attached.

@@ -9,6 +9,7 @@
 #![allow(unsafe_code)]
 
 use std::fmt;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::rc::Rc;
 use std::sync::mpsc;
@@ -104,7 +105,9 @@ impl std::error::Error for SpawnError {}
 /// A thread's readiness to be called.
 ///
 /// The handler gets a request and the room for a reply, no longer than the
-/// caller's buffer, and returns how much of the room it used.
+/// caller's buffer, and returns how much of the room it used. What is in the room
+/// before is what earlier calls have left there, other callers' replies perhaps:
+/// what is returned as used has to be written first.
 ///
 /// It runs on the thread that made the receiver, with that thread's stack and
 /// thread-local variables, although the scheduler sees the caller's thread at
@@ -121,6 +124,10 @@ impl std::error::Error for SpawnError {}
 /// (with `MAP_FIXED`): the caller may have something else there. And it must not
 /// change the thread's FS base, as some runtimes with fibres do, not even for a
 /// while: the kernel could not tell whose context it is, and the process crashes.
+///
+/// A handler's context can be lost: by that, or by a caller that dies inside the
+/// kernel of a bug there. Its thread gets `SIGSEGV` then; and if the process has a
+/// handler for that which returns, as Rust's own does, it aborts.
 ///
 /// If the thread, or its process, has other credentials or restrictions than when
 /// a caller attached, is traced, or has registered for `membarrier(2)`, every call
@@ -147,6 +154,10 @@ where
     /// # Errors
     ///
     /// See [`RegisterError`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Connection::caller`](crate::Connection::caller) does.
     pub fn new(handler: F) -> Result<Self, RegisterError> {
         Self::with_capacity(DEFAULT_CAPACITY, DEFAULT_CAPACITY, handler)
     }
@@ -157,6 +168,10 @@ where
     /// # Errors
     ///
     /// See [`RegisterError`].
+    ///
+    /// # Panics
+    ///
+    /// As [`new`](Self::new) does.
     pub fn with_capacity(request: usize, reply: usize, handler: F) -> Result<Self, RegisterError> {
         let service = Service::current()?;
         let registration = Registration::current()?;
@@ -276,6 +291,9 @@ where
                 fd,
             )
         };
+        if self.state.is_at_work() {
+            lost();
+        }
         if result == 0 {
             return Ok(Woken::Readable);
         }
@@ -283,8 +301,8 @@ where
             Ok(Errno::INTR) => Ok(Woken::Signal),
             Ok(Errno::TIMEDOUT) => Ok(Woken::Timeout),
             Ok(Errno::NXIO) => Err(ServeError::Unregistered),
-            // That the gate made the call goes without saying.
-            Ok(Errno::PERM) => Err(ServeError::NotPollable),
+            // That the gate made the call goes without saying. Filters say this, too.
+            Ok(Errno::PERM) if fd != RPAL_WAIT_NO_FD => Err(ServeError::NotPollable),
             Ok(errno) => Err(ServeError::Os(errno)),
             Err(_) => Err(ServeError::Os(Errno::INVAL)),
         }
@@ -298,6 +316,18 @@ where
             }
         }
     }
+}
+
+/// The gate has returned, and a handler has not: its frames, with whatever they
+/// had lent to others, are where the next call's will be.
+#[cold]
+fn lost() -> ! {
+    // Not by a macro that might panic: nothing may be unwound.
+    let _ = writeln!(
+        io::stderr(),
+        "rpal: the context of a handler at work is lost"
+    );
+    std::process::abort();
 }
 
 impl Receiver<()> {

@@ -7,6 +7,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::ffi::{c_int, c_long, c_void};
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rpal_sys::abi::{rpal_ctl, RPAL_SLOT_SHIFT};
 use rpal_sys::gate::{Entry, Gate};
@@ -216,7 +219,7 @@ fn the_gates_answers_are_told_apart() {
     let results = [
         (libc::ETIMEDOUT, Ok(Woken::Timeout)),
         (libc::ENXIO, Err(ServeError::Unregistered)),
-        (libc::EPERM, Err(ServeError::NotPollable)),
+        (libc::EPERM, Err(ServeError::Os(Errno::PERM))),
         (libc::EBADF, Err(ServeError::Os(Errno::BADF))),
         (0, Ok(Woken::Readable)),
     ];
@@ -225,6 +228,11 @@ fn the_gates_answers_are_told_apart() {
         let served = receiver(|_, _| Ok(0)).serve(Some(Duration::from_secs(1)));
         assert_eq!(served, expected);
     }
+    WAIT_RESULT.set(-c_long::from(libc::EPERM));
+    assert_eq!(
+        receiver(|_, _| Ok(0)).serve_until_readable(io::stdin(), None),
+        Err(ServeError::NotPollable)
+    );
 }
 
 #[test]
@@ -290,4 +298,59 @@ fn a_handler_cannot_park_its_own_thread() {
         assert_eq!(one_call(1), Ok(Vec::new()));
     })));
     assert_eq!(outer.serve(None), Ok(Woken::Signal));
+}
+
+unsafe extern "C" fn wait_and_lose(
+    _own: *mut rpal_ctl,
+    entry: Entry,
+    cookie: *mut c_void,
+    _timeout_ns: u64,
+    _fd: c_int,
+) -> c_long {
+    let cookie = cookie.expose_provenance();
+    thread::spawn(move || {
+        let request = [0; 8];
+        let from = request.as_ptr().expose_provenance() as u64;
+        let cookie = std::ptr::with_exposed_provenance_mut(cookie);
+        // SAFETY: the two were parked together, and `wait_and_lose` returns when the
+        // handler runs, which ends the process.
+        unsafe { entry(cookie, from, 8, from, 0) }
+    });
+    // Pairs with the store of the handler below.
+    while !LOST.load(Ordering::Acquire) {
+        thread::yield_now();
+    }
+    -c_long::from(libc::EINTR)
+}
+
+/// A handler of `wait_and_lose` runs.
+static LOST: AtomicBool = AtomicBool::new(false);
+
+#[test]
+fn a_handler_that_is_lost_ends_the_process() {
+    const HERE: &str = "receiver::tests::a_handler_that_is_lost_ends_the_process";
+    const CHILD: &str = "RPAL_TEST_LOST";
+    if std::env::var_os(CHILD).is_some() {
+        let gate = Gate {
+            wait: wait_and_lose,
+            ..GATE
+        };
+        let registration = Registration::mock(std::ptr::null_mut());
+        let mut receiver =
+            Receiver::assemble(gate, registration, Tag::default(), 64, 64, |_, _| loop {
+                // Pairs with the load in `wait_and_lose`.
+                LOST.store(true, Ordering::Release);
+                thread::park();
+            });
+        let _ = receiver.serve(None);
+        return;
+    }
+    let program = std::env::current_exe().unwrap();
+    let child = Command::new(program)
+        .args(["--exact", HERE])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    assert_eq!(child.status.signal(), Some(libc::SIGABRT));
+    assert!(String::from_utf8_lossy(&child.stderr).contains("is lost"));
 }

@@ -83,6 +83,9 @@ pub(crate) fn send(
 /// descriptor that came with them. Of several descriptors, the last one is
 /// kept and the others are closed. A signal ends neither the wait nor the
 /// socket's limit on it, which a system call that is interrupted begins anew.
+///
+/// `EMFILE`: one was sent, and none arrived. There were too many open files, or a
+/// security module did not let this process have it; the kernel does not say which.
 pub(crate) fn receive(
     socket: &UnixStream,
     bytes: &mut [u8],
@@ -145,6 +148,9 @@ fn receive_once(socket: &UnixStream, bytes: &mut [u8]) -> Result<(usize, Option<
             header = libc::CMSG_NXTHDR(&raw const message, header);
         }
     }
+    if fd.is_none() && message.msg_flags & libc::MSG_CTRUNC != 0 {
+        return Err(Errno::MFILE);
+    }
     Ok((received, fd))
 }
 
@@ -203,6 +209,7 @@ mod tests {
     use std::fs::File;
     use std::io::Read;
     use std::os::fd::AsFd;
+    use std::process::Command;
 
     #[test]
     fn a_descriptor_arrives_with_its_bytes_and_close_on_exec() {
@@ -234,6 +241,33 @@ mod tests {
         let (len, fd) = receive(&right, &mut bytes).unwrap();
         assert_eq!((len, bytes[0]), (1, b'x'));
         assert!(fd.is_none());
+    }
+
+    #[test]
+    fn a_descriptor_for_which_there_is_no_room_is_missed() {
+        const HERE: &str = "socket::tests::a_descriptor_for_which_there_is_no_room_is_missed";
+        const CHILD: &str = "RPAL_TEST_NO_ROOM";
+        // The limit is all threads': of this test alone.
+        if std::env::var_os(CHILD).is_none() {
+            let status = Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", HERE])
+                .env(CHILD, "1")
+                .status()
+                .unwrap();
+            assert!(status.success());
+            return;
+        }
+        let (left, right) = UnixStream::pair().unwrap();
+        send(&left, b"hello", Some(left.as_fd())).unwrap();
+        // SAFETY: all zeros is a valid limit.
+        let mut limit: libc::rlimit = unsafe { zeroed() };
+        // SAFETY: a live structure for the kernel to write, and to read.
+        unsafe {
+            libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
+            limit.rlim_cur = 0;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        }
+        assert_eq!(receive(&right, &mut [0; 16]).err(), Some(Errno::MFILE));
     }
 
     #[test]

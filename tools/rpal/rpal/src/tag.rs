@@ -20,6 +20,9 @@ const SHIFT: u32 = 48;
 pub(crate) struct Tag(u64);
 
 impl Tag {
+    /// A length that leaves room for a tag, and is longer than any buffer.
+    pub(crate) const TOO_LONG: usize = (1 << SHIFT) - 1;
+
     /// One that the last 65,535 receivers of this process did not have, nor, but
     /// for an accident, one of another process.
     pub(crate) fn new() -> Self {

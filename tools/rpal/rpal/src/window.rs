@@ -42,7 +42,8 @@ pub enum AttachError {
     /// Too many other services have attached the peer.
     TooManyWindows,
     /// The peer is attached by other means than this library, or told another
-    /// slot than it has.
+    /// slot than it has, if that was noticed: of a service that is attached
+    /// already, the kernel does not say where it is.
     Confused,
     /// Any other error.
     Os(Errno),
@@ -107,8 +108,8 @@ impl std::error::Error for AttachError {}
 ///
 /// # Invariants
 ///
-/// While a value exists, the window it stands for is attached, or its peer is
-/// dead.
+/// While a value exists, the window it stands for is attached, or the kernel has
+/// closed it: its peer is dead, or one of the two is not who it was.
 pub(crate) struct Window {
     id: u64,
     fd: OwnedFd,
@@ -139,8 +140,9 @@ fn find(table: &Table, slot: u32) -> Option<Arc<Window>> {
 fn detach(fd: &OwnedFd) {
     // SAFETY: whatever uses a peer's memory holds a reference to a `Window`. A
     // handler that still works for the peer only copies by the gate, which
-    // reports a closed window. An error means that the peer ended and the
-    // kernel was quicker.
+    // reports a closed window. (If it is at work for so long that the slot is
+    // another service's, with the same key and attached, it copies there.) An error
+    // means that the peer ended and the kernel was quicker.
     let _ = unsafe { call::detach(fd.as_fd()) };
 }
 
@@ -170,7 +172,8 @@ impl Window {
             detach(&fd);
             return Err(AttachError::Confused);
         }
-        // Whoever had the slot before is dead, and may still be held on to. Nobody must find it.
+        // Whoever had the slot before, or this peer's window before the kernel closed it, may
+        // still be held on to. Nobody must find it.
         table.retain(|(_, facts, _)| facts.slot != slot);
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         // INVARIANT: the kernel attached it just now.
