@@ -90,7 +90,7 @@ fn set_armed(value: u8) {
 unsafe fn check_alignment(file: *mut bindings::file, elf: &bindings::elf64_hdr) -> Result {
     const SIZE: usize = size_of::<bindings::elf64_phdr>();
 
-    // The loader has read these, and the file can't be written to meanwhile.
+    // The loader has read these. A file that changes meanwhile, as only some can, hurts itself.
     let table = i64::try_from(elf.e_phoff).map_err(|_| EOPNOTSUPP)?;
     for number in 0..elf.e_phnum {
         let mut segment: bindings::elf64_phdr = pin_init::zeroed();

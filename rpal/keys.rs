@@ -4,7 +4,7 @@
 //!
 //! There are fewer keys than slots, so keys are shared when they run out. Two services with one
 //! key cannot be isolated from each other, hence the least used key is handed out: first of all the
-//! one that the user's own services use least, since services of several users are never attached
+//! one that the user's own services use least, since services of several users are seldom attached
 //! to each other, and no user shall see to it that others' get the same.
 
 /// How many protection keys x86 has.

@@ -208,6 +208,9 @@ impl Caller {
         let result = self.enter(self.slot_start, Tag::TOO_LONG, self.slot_start, 0);
         drop(standing);
         self.settle_if_answered(result);
+        if result < 0 && is_over(result) {
+            return Err(decode(result));
+        }
         if self.buffers.are_late() {
             return Err(CallError::TooManyLate);
         }

@@ -249,12 +249,18 @@ fn a_sign_of_life_makes_room_for_calls_with_a_deadline() {
         Ok(8)
     );
     assert_eq!((caller.buffers.late(), reply), (0, [b'!'; 8]));
-    // A receiver that is dead leaves no less room.
+    // What the kernel is sure of is told, and a receiver that is dead leaves no less room.
     RESULT.set(TIMED_OUT);
     for _ in 0..MAX_LATE {
         let _ = caller.call_until(b"request", &mut reply, in_an_hour());
     }
     late_receivers_write();
+    RESULT.set(-c_long::from(libc::ENOTCONN));
+    assert_eq!(
+        caller.call_until(b"request", &mut reply, in_an_hour()),
+        Err(CallError::NotAttached)
+    );
+    assert_eq!(caller.buffers.late(), MAX_LATE);
     RESULT.set(-c_long::from(libc::EPIPE));
     assert_eq!(
         caller.call_until(b"request", &mut reply, in_an_hour()),

@@ -80,8 +80,8 @@
 //! to peers that it would let debug it.
 //!
 //! One gap needs no ill will: a handler that works on for a caller that has died
-//! replies to an address. After 254 other services have begun meanwhile, that may be
-//! in one that has the caller's slot and key.
+//! replies to an address. If as many services have begun meanwhile as there were free
+//! slots, that may be in one that has the caller's slot and key.
 //!
 //! # Fork
 //!

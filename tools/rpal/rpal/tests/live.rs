@@ -479,7 +479,12 @@ fn a_lost_handler_ends_the_process() {
         cast.serve("server that is lost");
         cast.client("lose");
         let status = wait(cast.servers.last_mut().unwrap()).expect("it is over");
-        assert_eq!(status.signal(), Some(libc::SIGABRT));
+        // The library's abort; or, if the call happened to be run by the receiver's own
+        // thread, which loses nothing, the instruction behind the system call.
+        assert!(
+            matches!(status.signal(), Some(libc::SIGABRT | libc::SIGILL)),
+            "{status}"
+        );
     }
 }
 
