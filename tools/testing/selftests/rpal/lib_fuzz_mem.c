@@ -13,6 +13,9 @@
 #ifndef __NR_mseal
 #define __NR_mseal	462
 #endif
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL	102
+#endif
 
 /* Memory that is really there must not fill up the machine. */
 #define FZ_MOST		(4 * 1024 * 1024UL)
@@ -79,7 +82,9 @@ static long fz_madvise(struct fz *f)
 	unsigned long len, addr = fz_range(f, &len);
 	int what = advice[fz_below(f, ARRAY_SIZE(advice))];
 
-	if (what == MADV_POPULATE_READ || what == MADV_POPULATE_WRITE)
+	/* Guards are installed, page by page, without a look at signals. */
+	if (what == MADV_POPULATE_READ || what == MADV_POPULATE_WRITE ||
+	    what == MADV_GUARD_INSTALL)
 		len %= FZ_MOST;
 	return fz_call3(__NR_madvise, addr, len, what);
 }
