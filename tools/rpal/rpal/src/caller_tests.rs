@@ -6,13 +6,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::os::unix::process::ExitStatusExt;
-use std::process::Command;
 use std::time::Duration;
 
 use super::*;
 use crate::late::MAX_LATE;
 use crate::outcome::Refusal;
-use crate::AppCode;
+use crate::{again, AppCode};
 
 /// A gate whose receiver answers with the number at `peer`.
 unsafe extern "C" fn answer(
@@ -302,8 +301,7 @@ fn a_call_that_is_too_late_is_not_made() {
 #[test]
 fn without_buffers_of_its_own_a_late_call_ends_the_process() {
     const HERE: &str = "caller::tests::without_buffers_of_its_own_a_late_call_ends_the_process";
-    const CHILD: &str = "RPAL_TEST_LATE_CALL";
-    if std::env::var_os(CHILD).is_some() {
+    if again::here() {
         let mut reply = [0; 8];
         let slot = slot_of(&reply);
         // A request on the same stack.
@@ -312,12 +310,7 @@ fn without_buffers_of_its_own_a_late_call_ends_the_process() {
         let _ = Caller::mock(answer, (&raw mut result).cast(), slot).call(&request, &mut reply);
         return;
     }
-    let program = std::env::current_exe().unwrap();
-    let child = Command::new(program)
-        .args(["--exact", HERE])
-        .env(CHILD, "1")
-        .output()
-        .unwrap();
+    let child = again::test(HERE);
     assert_eq!(child.status.signal(), Some(libc::SIGABRT));
     assert!(String::from_utf8_lossy(&child.stderr).contains("may still use the buffers"));
 }

@@ -98,6 +98,8 @@
 
 #![deny(unsafe_code)]
 
+#[cfg(test)]
+mod again;
 mod arm;
 mod caller;
 mod connection;

@@ -8,14 +8,13 @@
 use std::cell::{Cell, RefCell};
 use std::ffi::{c_int, c_long, c_void};
 use std::os::unix::process::ExitStatusExt;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rpal_sys::abi::{rpal_ctl, RPAL_SLOT_SHIFT};
 use rpal_sys::gate::{Entry, Gate};
 
 use super::*;
-use crate::{CallError, Caller};
+use crate::{again, CallError, Caller};
 
 thread_local! {
     /// What the "parked" thread parked with.
@@ -329,8 +328,7 @@ static LOST: AtomicBool = AtomicBool::new(false);
 #[test]
 fn a_handler_that_is_lost_ends_the_process() {
     const HERE: &str = "receiver::tests::a_handler_that_is_lost_ends_the_process";
-    const CHILD: &str = "RPAL_TEST_LOST";
-    if std::env::var_os(CHILD).is_some() {
+    if again::here() {
         let gate = Gate {
             wait: wait_and_lose,
             ..GATE
@@ -345,12 +343,7 @@ fn a_handler_that_is_lost_ends_the_process() {
         let _ = receiver.serve(None);
         return;
     }
-    let program = std::env::current_exe().unwrap();
-    let child = Command::new(program)
-        .args(["--exact", HERE])
-        .env(CHILD, "1")
-        .output()
-        .unwrap();
+    let child = again::test(HERE);
     assert_eq!(child.status.signal(), Some(libc::SIGABRT));
     assert!(String::from_utf8_lossy(&child.stderr).contains("is lost"));
 }

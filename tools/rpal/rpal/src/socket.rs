@@ -206,10 +206,10 @@ pub(crate) fn wait_readable(fds: &[BorrowedFd<'_>], ready: &mut Vec<bool>) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::again;
     use std::fs::File;
     use std::io::Read;
     use std::os::fd::AsFd;
-    use std::process::Command;
 
     #[test]
     fn a_descriptor_arrives_with_its_bytes_and_close_on_exec() {
@@ -246,15 +246,9 @@ mod tests {
     #[test]
     fn a_descriptor_for_which_there_is_no_room_is_missed() {
         const HERE: &str = "socket::tests::a_descriptor_for_which_there_is_no_room_is_missed";
-        const CHILD: &str = "RPAL_TEST_NO_ROOM";
-        // The limit is all threads': of this test alone.
-        if std::env::var_os(CHILD).is_none() {
-            let status = Command::new(std::env::current_exe().unwrap())
-                .args(["--exact", HERE])
-                .env(CHILD, "1")
-                .status()
-                .unwrap();
-            assert!(status.success());
+        // The limit is all threads'.
+        if !again::here() {
+            assert!(again::test(HERE).status.success());
             return;
         }
         let (left, right) = UnixStream::pair().unwrap();
