@@ -224,6 +224,23 @@ fn an_answer_shows_that_earlier_calls_are_over() {
 }
 
 #[test]
+fn so_does_the_receivers_death() {
+    let mut own = rpal_ctl::default();
+    let mut caller = with_block(&mut own);
+    let mut reply = [1; 8];
+    for (result, late) in [(libc::ETIMEDOUT, 1), (libc::EPERM, 2), (libc::EPIPE, 0)] {
+        RESULT.set(-c_long::from(result));
+        assert!(caller
+            .call_until(b"request", &mut reply, in_an_hour())
+            .is_err());
+        assert_eq!(caller.buffers.late(), late);
+        if late != 0 {
+            late_receivers_write();
+        }
+    }
+}
+
+#[test]
 fn a_sign_of_life_makes_room_for_calls_with_a_deadline() {
     let mut own = rpal_ctl::default();
     let mut caller = with_block(&mut own);
@@ -266,23 +283,6 @@ fn a_sign_of_life_makes_room_for_calls_with_a_deadline() {
         Err(CallError::PeerDied)
     );
     assert_eq!(caller.buffers.late(), 0);
-}
-
-#[test]
-fn so_does_the_receivers_death() {
-    let mut own = rpal_ctl::default();
-    let mut caller = with_block(&mut own);
-    let mut reply = [1; 8];
-    for (result, late) in [(libc::ETIMEDOUT, 1), (libc::EPERM, 2), (libc::EPIPE, 0)] {
-        RESULT.set(-c_long::from(result));
-        assert!(caller
-            .call_until(b"request", &mut reply, in_an_hour())
-            .is_err());
-        assert_eq!(caller.buffers.late(), late);
-        if late != 0 {
-            late_receivers_write();
-        }
-    }
 }
 
 #[test]
