@@ -30,6 +30,7 @@ mod fault;
 mod gate;
 mod handover;
 mod keys;
+mod label;
 mod lease;
 mod lease_outcome;
 mod lease_word;

@@ -15,7 +15,10 @@
 //! asked as well, in both directions, at the attach and whenever a task comes with credentials
 //! that were not there then; a domain can't be entered without new ones.
 
-use crate::service::Service;
+use crate::{
+    label::Label,
+    service::Service, //
+};
 use kernel::{
     bindings,
     prelude::*,
@@ -78,8 +81,7 @@ impl Drop for Cred {
 /// Who a task is, and under which restrictions it runs, as far as that can be compared.
 struct Identity {
     cred: Cred,
-    /// What security modules call it. Numbers and addresses, to be compared.
-    label: bindings::lsm_prop,
+    label: Label,
     no_new_privs: bool,
     /// The newest seccomp filter. An address, to be compared: filters stay as long as the task
     /// that has them, and are only added.
@@ -98,12 +100,9 @@ impl Identity {
                 bindings::rpal_core_cookie(task.as_ptr()),
             )
         };
-        let mut label = bindings::lsm_prop::default();
-        // SAFETY: `task` is valid.
-        unsafe { bindings::rpal_label(task.as_ptr(), &mut label) };
         Self {
             cred: Cred::of(task),
-            label,
+            label: Label::of(task),
             no_new_privs,
             filter: filter as usize,
             cookie,
@@ -114,9 +113,8 @@ impl Identity {
         self.no_new_privs == other.no_new_privs
             && self.filter == other.filter
             && self.cookie == other.cookie
+            && self.label == other.label
             && self.cred.same(&other.cred)
-            // SAFETY: both are valid.
-            && unsafe { bindings::rpal_same_label(&self.label, &other.label) }
     }
 }
 

@@ -269,15 +269,10 @@ __rust_helper bool rust_helper_rpal_same_groups(const struct cred *a, const stru
 			    !memcmp(ga->gid, gb->gid, ga->ngroups * sizeof(kgid_t)));
 }
 
-/* The labels of security modules: by task, since not all of them show those of credentials. */
+/* Clears @label before it sets any of it. */
 __rust_helper void rust_helper_rpal_label(struct task_struct *task, struct lsm_prop *label)
 {
 	security_task_getlsmprop_obj(task, label);
-}
-
-__rust_helper bool rust_helper_rpal_same_label(const struct lsm_prop *a, const struct lsm_prop *b)
-{
-	return !memcmp(a, b, sizeof(*a));
 }
 
 /*
