@@ -124,8 +124,8 @@ impl Ctl {
     }
 
     /// Makes the block's own calls begin in the kernel, or not. Only for a thread that is not
-    /// parked, and by itself, or for no thread: the word is OFF or AWAY, and in the first case every claim and
-    /// grant finds what it finds in the second.
+    /// parked, and by itself, or for no thread: the word is OFF or AWAY, and in the first case
+    /// every claim and grant finds what it finds in the second.
     pub(crate) fn set_away(&self, away: bool) {
         self.word
             .store(if away { word::AWAY } else { word::OFF }, Relaxed);
@@ -252,7 +252,7 @@ impl AreaAddr {
     }
 }
 
-/// Where the control area lies in a slot: right below the stack's region.
+/// Where the control area lies in a slot: the last GiB, above the stack's region.
 pub(crate) fn area_addr(slot: Slot) -> AreaAddr {
     AreaAddr(crate::placement::area_start(slot))
 }

@@ -15,7 +15,6 @@ use crate::{
     thread,
     uapi, //
 };
-use core::ptr::NonNull;
 use kernel::{
     alloc::flags::GFP_KERNEL_ACCOUNT,
     bindings,
@@ -242,6 +241,5 @@ unsafe extern "C" fn __rpal_map_service(mm: *mut bindings::mm_struct) -> kernel:
         // SAFETY: the gate's page is there for good, and this shows it without the right to write.
         unsafe { gate.insert(page.base, PAGE_SIZE, page.pfn) }
     };
-    debug_assert!(NonNull::new(mm).is_some());
     map().map_or_else(|e| e.to_errno(), |()| 0)
 }

@@ -91,7 +91,7 @@ SYM_INNER_LABEL(rpal_gate_a_start, SYM_L_GLOBAL)
 	jne	rpal_gate_slow
 	movq	%rax, %r10
 	addq	CTL_CLAIM_DELTA(%rbp), %r10
-	/* Acquire: pairs with the release in rpal_gate_g3 and in park. */
+	/* Acquire: pairs with the release in rpal_gate_g3_start and in park. */
 	lock cmpxchgq %r10, CTL_WORD(%rbx)
 	jne	rpal_gate_slow
 
@@ -155,7 +155,7 @@ SYM_INNER_LABEL(rpal_gate_wrpkru_out, SYM_L_GLOBAL)
 	jnz	.Lrelease
 	movq	%rsi, %rax
 	addq	CTL_RELEASE_DELTA(%rbp), %rsi
-	/* Release: pairs with the acquire in rpal_gate_a. */
+	/* Release: pairs with the acquire in rpal_gate_a_start. */
 	lock cmpxchgq %rsi, CTL_WORD(%rbx)
 	jne	.Lrelease
 	movq	$0, CTL_CLAIM(%rbp)

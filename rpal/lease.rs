@@ -80,10 +80,10 @@ pub(crate) enum State {
 ///
 /// As long as user space changes the word only as the gate does:
 ///
-/// - the word is not OFF only if `state` is [`State::Parked`] or [`State::Wanted`];
+/// - the word is neither OFF nor AWAY only if `state` is [`State::Parked`] or [`State::Wanted`];
 /// - the word has the WANTED bit if `state` is [`State::Wanted`], so that neither a claim nor a
 ///   release in user mode can succeed;
-/// - `seq` never passes the word's sequence number while the word is not OFF, and no sequence
+/// - `seq` never passes the word's sequence number while the word has one, and no sequence
 ///   number is used for two leases (until it wraps).
 ///
 /// Whatever user space does: [`State::Dead`] is final, and a context is accepted
@@ -96,9 +96,9 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    /// A receiver that has never parked. The word must be [`word::OFF`].
+    /// A receiver that has never parked. The word must be [`word::OFF`] or AWAY.
     pub(crate) const fn new() -> Self {
-        // INVARIANT: the word is OFF.
+        // INVARIANT: the word is OFF or AWAY.
         Self {
             state: State::Native,
             seq: 0,
@@ -232,9 +232,9 @@ impl Lease {
         }
     }
 
-    /// The claim of `owner` is given up as by [`Self::release`], but the context is lost: it was run,
-    /// and there is no telling where it is. Nobody else may have it. Returns whether the receiver
-    /// has to be woken, which will find it out.
+    /// The claim of `owner` is given up as by [`Self::release`], but the context is lost: it was
+    /// run, and there is no telling where it is. Nobody else may have it. Returns whether the
+    /// receiver has to be woken, which will find it out.
     pub(crate) fn lose<W: LeaseWord + ?Sized>(&mut self, word: &W, owner: Owner) -> bool {
         match self.state {
             State::Parked | State::Wanted if word::is_lent_to(word.load(), owner) => {

@@ -38,9 +38,6 @@ use kernel::{
 /// Protection keys 8 to 15. The lower ones are what `pkey_alloc()` hands out first.
 pub(crate) const KEY_MASK: u16 = 0xff00;
 
-/// Services of one user without privileges, at most.
-const SERVICES_PER_UID: usize = 128;
-
 /// What [`REGISTRY`] guards.
 pub(crate) struct Registry {
     slots: Slots,
@@ -73,7 +70,7 @@ impl Registry {
         let limit = if privileged {
             usize::MAX
         } else {
-            SERVICES_PER_UID.min(self.slots.fair_share(uid))
+            self.slots.fair_share(uid)
         };
         let slot = match self.slots.alloc(uid, limit) {
             Ok(slot) => slot,

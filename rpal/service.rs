@@ -16,6 +16,7 @@ use crate::{
     }, //
 };
 use kernel::{
+    alloc::flags::GFP_KERNEL_ACCOUNT,
     mm::{
         mmu_notifier::MmuNotifier,
         Mm, //
@@ -80,10 +81,6 @@ fn table<T>() -> Result<KVec<Option<T>>> {
     }
     Ok(v)
 }
-
-use kernel::alloc::Flags;
-/// Charged to the memory cgroup of who asks.
-const GFP_KERNEL_ACCOUNT: Flags = kernel::alloc::flags::GFP_KERNEL_ACCOUNT;
 
 impl Service {
     /// A service for the address space that `execve` is about to switch to. May sleep.
@@ -328,8 +325,8 @@ impl Service {
     /// The registered thread of a peer whose control block is at `addr`, and the window that shows
     /// it.
     ///
-    /// `ENOTCONN`: no such peer is attached; `EPIPE`: it is dead, or the thread has gone; `ESRCH`: no
-    /// thread has ever been there.
+    /// `ENOTCONN`: no such peer is attached; `EPIPE`: it is dead, or the thread has gone; `ESRCH`:
+    /// no thread has ever been there.
     pub(crate) fn peer_thread(&self, addr: usize) -> Result<(Arc<Window>, Arc<Thread>)> {
         let slot = Slot::of_addr(addr).ok_or(ENOTCONN)?;
         let window = self.window(slot.number()).ok_or(ENOTCONN)?;

@@ -178,8 +178,8 @@ pub(crate) fn hook_syscalls(on: bool) {
 
 /// Has the exit of the current system call skipped, too, by tracers and audit, or not.
 pub(crate) fn skip_syscall_exit(skip: bool) {
-    // SAFETY: the field is the current task's own, and registered threads have no user dispatch,
-    // whose it is otherwise.
+    // SAFETY: the field is the current task's own. User dispatch, whose it is otherwise, comes
+    // after the hook that calls this, and sets it anew.
     unsafe { bindings::rpal_skip_syscall_exit(skip) }
 }
 

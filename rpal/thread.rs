@@ -291,8 +291,9 @@ impl Thread {
 /// `EINVAL`: unknown flags, `reserved` is not zero, the FS base is 0 or outside the slot, or the
 /// GS base is not 0; `ENXIO`: no service; `EEXIST`: registered already; `ENOENT`: not registered;
 /// `ENOSPC`: too many threads; `EBUSY`: the FS base is a registered thread's, or the thread is
-/// traced; `EOPNOTSUPP`: it has a shadow stack, user dispatch or I/O ports, its process has an LDT or
-/// may use AMX tiles, or its class is SCHED_IDLE or SCHED_DEADLINE; `EFAULT`, and the errors of [`uapi::read`].
+/// traced; `EOPNOTSUPP`: it has a shadow stack, user dispatch or I/O ports, its process has an LDT
+/// or may use AMX tiles, or its class is SCHED_IDLE or SCHED_DEADLINE; `EFAULT`, and the errors of
+/// [`uapi::read`].
 pub(crate) fn control(addr: usize, size: usize) -> Result {
     const UNREGISTER: u64 = bindings::RPAL_THREAD_UNREGISTER as u64;
     const WATCH: u64 = bindings::RPAL_THREAD_WATCH as u64;

@@ -115,8 +115,8 @@ impl Ticket {
     /// Waits for the end. Only the caller does. Sleeps.
     ///
     /// `EAGAIN`: a signal came before the call was begun, and the ticket is cancelled;
-    /// `EINTR`: one came later, and the ticket stays; `ETIMEDOUT`: it is `late`, of which the caller
-    /// is told by a wake-up, and the ticket is cancelled.
+    /// `EINTR`: one came later, and the ticket stays; `ETIMEDOUT`: it is `late`, of which the
+    /// caller is told by a wake-up, and the ticket is cancelled.
     pub(crate) fn wait(&self, late: impl Fn() -> bool) -> Result<i64> {
         loop {
             let mut inner = self.inner.lock();

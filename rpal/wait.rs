@@ -37,12 +37,12 @@ use kernel::{
     sync::Arc, //
 };
 
-/// `rpal_wait(2)`: parks the current thread, until descriptor `fd` is readable or in error, if it is
-/// one. What it returns goes to whatever user context the task has then.
+/// `rpal_wait(2)`: parks the current thread, until descriptor `fd` is readable or in error, if it
+/// is one. What it returns goes to whatever user context the task has then.
 ///
 /// `ENXIO`: not registered; `EPERM`: not called by the gate, or `fd` can't be polled; `EINVAL`: the
-/// FS base is not the one that was registered; `EBADF`: there is no `fd`; `ENOMEM`: no memory to wait
-/// for it; `ETIMEDOUT`; a restart code if a signal came. Sleeps.
+/// FS base is not the one that was registered; `EBADF`: there is no `fd`; `ENOMEM`: no memory to
+/// wait for it; `ETIMEDOUT`; a restart code if a signal came. Sleeps.
 pub(crate) fn wait(entry: u64, cookie: u64, timeout: u64, fd: i32) -> Result<i64> {
     let thread = Thread::current()?;
     let regs = Regs::current();

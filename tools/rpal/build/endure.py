@@ -51,7 +51,7 @@ class Kind:
 
 
 KINDS = {
-    # T4 and T13 are counted by the program, the rest by the kernel.
+    # T2 to T4 are counted by the program, the rest by the kernel.
     "stress": Kind("rpal_stress", {"MINUTES": ("--seconds", 10), "SERVICES": ("--services", 8)},
                    reached=re.compile(r"(region|T\d+)_"), goal=1000),
     "fuzz": Kind("rpal_fuzz", {"OPERATIONS": ("--ops", 1000000)}),

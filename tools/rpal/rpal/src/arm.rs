@@ -87,8 +87,8 @@ pub enum ExecError {
     /// All slots are taken.
     NoSlot,
     /// The user has as many services as one may have: half of the slots that
-    /// other users have left, or 128 if that is less. Or more processes than
-    /// `RLIMIT_NPROC` allows, since another user's became this one's.
+    /// other users have left. Or more processes than `RLIMIT_NPROC` allows,
+    /// since another user's became this one's.
     TooMany,
     /// Any other error of `execve(2)`.
     Os(Errno),
