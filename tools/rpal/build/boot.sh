@@ -15,4 +15,5 @@ if [[ ${2:-} == run ]]; then
 	args+=(-- "$RPAL_CMD")
 fi
 "$HERE/kmake.sh" "$flavour" -s bzImage >&2
+"$HERE/user.sh" >&2
 exec "$HERE/enter" python3 "$HERE/guest.py" "${args[@]}"

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Runs the demo in a guest that counts instructions, and prints what a message cost.
 
-demo.py demo|bench. The demo itself is samples/rpal/demo.sh (bench.sh if there is one), a plain script for any machine; lines of its
-output that begin with "RESULT" are results, one JSON object each, and the rest is for people.
+demo.py demo|bench: the name of what is left in build/results. The demo itself is samples/rpal/demo.sh, a plain script
+for any machine; lines of its output that begin with "RESULT" are results, one JSON object each, and the rest is for
+people. RPAL_MESSAGES says how many messages.
 """
 
 import json
@@ -49,9 +50,7 @@ def main():
             line(text.decode(errors="replace").rstrip("\r"))
 
     print(f"  GUEST    {cpus} CPU{'s' * (cpus > 1)}, " + ("-icount: the clock counts instructions" if counted else "no -icount: wall time of an emulator"), flush=True)
-    script = f"samples/rpal/{what}.sh"
-    if not (guest.REPO / script).exists():
-        script = "samples/rpal/demo.sh"
+    script = "samples/rpal/demo.sh"
     outcome = guest.boot(
         "release", f"exec {script}", cpus=cpus, icount=counted, sink=sink, keep=RESULTS / what,
         env={"RPAL_BIN": str(guest.BUILD / "target/release"), "RPAL_CPUS": str(cpus),

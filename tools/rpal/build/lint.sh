@@ -101,7 +101,6 @@ check_sphinx() {
 		import sys
 		sys.path.insert(0, "$SRC/Documentation/sphinx")
 		project = "RPAL"
-		extensions = ["automarkup"] if False else []
 		highlight_language = "none"
 	EOF
 	"$HERE/enter" sphinx-build -q -n -W --keep-going -b html "$dir/in" "$dir/out"

@@ -51,7 +51,8 @@ drop_root() {
 make_root() {
 	local hash mode=root packages
 	hash=$(root_hash)
-	stamp_ok root "$hash" && [[ -d $ROOT ]] && return
+	stamp_ok root "$hash" && [[ -d $ROOT ]] &&
+		[[ -n ${KSRC:-} || -f $ROOT/usr/src/linux-source-$SERIES.tar.xz ]] && return
 	mkdir -p "$BUILD/log"
 	((EUID == 0)) || { mode=unshare; command -v mmdebstrap >/dev/null && check_unshare; }
 	get_mmdebstrap
@@ -61,8 +62,10 @@ make_root() {
 	drop_root "$ROOT"
 	packages=$(grep -v '^#' "$HERE/packages" | paste -sd,)
 	say ROOT "Debian $SUITE with compilers and QEMU in build/root (about 700 MB to download)"
+	# With a tree of the user's own, Debian may have no such source any more.
+	[[ -n ${KSRC:-} ]] || packages+=,linux-source-$SERIES
 	local args=(--mode="$mode" --variant=minbase --components=main
-		--include="$packages,linux-source-$SERIES"
+		--include="$packages"
 		--aptopt='APT::Install-Recommends "false"')
 	# The kernel source is in backports alone; everything else stays at the
 	# suite's own version, since backports is never preferred by itself.
@@ -76,7 +79,11 @@ make_root() {
 		mkdir -p "$ROOT.tmp"
 		TMPDIR=/var/tmp mmdebstrap "${args[@]}" "$SUITE" - ${MIRROR:+"$MIRROR"} 2> >(tee "$BUILD/log/root.log" >&2) |
 			unshare --user --map-auto --map-root-user tar -C "$ROOT.tmp" --exclude='./dev/*' -xf -
-	fi || die "mmdebstrap failed, see $BUILD/log/root.log (no network? a mirror of yours can be given as MIRROR=)"
+	fi || {
+		! grep -q "Unable to locate package linux-source" "$BUILD/log/root.log" ||
+			die "$SUITE-backports has no linux-source-$SERIES: give a Linux $SERIES tree with KSRC="
+		die "mmdebstrap failed, see $BUILD/log/root.log (no network? a mirror of yours can be given as MIRROR=)"
+	}
 	mv "$ROOT.tmp" "$ROOT"
 	stamp_set root "$hash"
 }
