@@ -18,8 +18,9 @@ release | lint | mutant) frags=(common release) ;;
 debug) frags=(common debug) ;;
 kcsan) frags=(common kcsan) ;;
 noflush) frags=(common release noflush) ;;
+features) frags=(common release features) ;;
 stock) frags=(common release stock) ;;
-*) die "no kernel flavour $flavour: release, debug, kcsan, noflush, stock, mutant or lint" ;;
+*) die "no kernel flavour $flavour: release, debug, kcsan, noflush, features, stock, mutant or lint" ;;
 esac
 frags=("${frags[@]/#/$dir/}")
 frags=("${frags[@]/%/.config}")

@@ -44,12 +44,13 @@ class Outcome:
         self.console = console
 
 
-def qemu_args(flavour, run, *, cpus, cpu, append, icount, memory, nodes, writable, interactive):
+def qemu_args(flavour, run, *, cpus, threads, cpu, append, icount, memory, nodes, writable, interactive):
     share = lambda tag, path, ro: [
         "-fsdev", f"local,id={tag},path={path},security_model=none,multidevs=remap" + (",readonly=on" if ro else ""),
         "-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}",
     ]
     repo_flags = "cache=mmap" if writable else "cache=loose,ro"
+    sockets = cpus // threads
     # The timer's check at boot counts ticks, and panics if an emulator on a busy machine delivers too few.
     cmdline = (
         "console=ttyS0 panic=-1 tsc=reliable no_timer_check root=root rootfstype=9p ro "
@@ -63,7 +64,8 @@ def qemu_args(flavour, run, *, cpus, cpu, append, icount, memory, nodes, writabl
         # A guest whose watcher was killed must not go on by itself.
         "setpriv", "--pdeathsig", "KILL",
         "qemu-system-x86_64", "-machine", "pc", "-nodefaults", "-no-user-config", "-display", "none",
-        "-no-reboot", "-accel", "tcg", "-cpu", cpu, "-smp", f"{cpus},sockets={cpus},cores=1,threads=1", "-m", memory,
+        "-no-reboot", "-accel", "tcg", "-cpu", cpu, "-smp", f"{cpus},sockets={sockets},cores=1,threads={threads}",
+        "-m", memory,
         "-kernel", str(BUILD / f"obj-{flavour}/arch/x86/boot/bzImage"), "-append", cmdline,
         "-serial", f"file:{run}/console.log", "-device", "virtio-serial-pci",
         "-chardev", "stdio,id=out,signal=off" + (",mux=on" if interactive else ""),
@@ -73,7 +75,8 @@ def qemu_args(flavour, run, *, cpus, cpu, append, icount, memory, nodes, writabl
         for node in range(nodes):
             args += ["-object", f"memory-backend-ram,id=memory{node},size={megabytes(memory) // nodes}M",
                      "-numa", f"node,nodeid={node},memdev=memory{node}"]
-        args += [word for i in range(cpus) for word in ("-numa", f"cpu,node-id={i * nodes // cpus},socket-id={i}")]
+        args += [word for i in range(sockets)
+                 for word in ("-numa", f"cpu,node-id={i * nodes // sockets},socket-id={i}")]
     args += share("root", "/", True) + share("repo", REPO, not writable) + share("run", run, False)
     if icount:
         args += ["-icount", "shift=0,sleep=off"]
@@ -98,7 +101,7 @@ def boot(flavour, command=None, **more):
     return outcome
 
 
-def boot_once(flavour, command, *, choosy, cpus=1, cpu="max", append="", icount=False, memory="2G",
+def boot_once(flavour, command, *, choosy, cpus=1, threads=1, cpu="max", append="", icount=False, memory="2G",
               nodes=1, writable=False, sink=None, keep=None, env=None):
     image = BUILD / f"obj-{flavour}/arch/x86/boot/bzImage"
     if not image.exists():
@@ -110,7 +113,7 @@ def boot_once(flavour, command, *, choosy, cpus=1, cpu="max", append="", icount=
             (run / "env").write_text("".join(f"export {k}={v!r}\n" for k, v in env.items()))
         if command is not None:
             (run / "cmd").write_text(command + "\n")
-        args = qemu_args(flavour, run, cpus=cpus, cpu=cpu, append=append, icount=icount, memory=memory,
+        args = qemu_args(flavour, run, cpus=cpus, threads=threads, cpu=cpu, append=append, icount=icount, memory=memory,
                          nodes=nodes, writable=writable, interactive=command is None)
         if command is None:
             subprocess.run(args, check=False)
@@ -207,6 +210,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--flavour", default="release")
     parser.add_argument("--cpus", type=int, default=int(os.environ.get("CPUS") or 1))
+    parser.add_argument("--threads", type=int, default=1, help="of each core")
     parser.add_argument("--cpu", default="max")
     parser.add_argument("--append", default="")
     parser.add_argument("--memory", default="2G")
@@ -220,7 +224,7 @@ def main():
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
 
-    outcome = boot(args.flavour, args.command, cpus=args.cpus, cpu=args.cpu, append=args.append,
+    outcome = boot(args.flavour, args.command, cpus=args.cpus, threads=args.threads, cpu=args.cpu, append=args.append,
                    icount=args.icount, memory=args.memory, nodes=args.nodes, writable=True, sink=sink,
                    keep=args.keep or BUILD / "results/last-run")
     if outcome.status is None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Reads a kernel log: reports that must not be there, and KUnit's results."""
 
+import collections
 import re
 
 # What the kernel says when something is wrong with the kernel. Each such line is a failed test of the cell.
@@ -28,6 +29,20 @@ def reports(console):
         if REPORT.search(line) and not USER.search(line):
             found.append(strip(line).strip())
     return found
+
+
+# So many lines that differ in numbers only, once there are programs, are one for each time that
+# something happens.
+FLOOD = 300
+
+
+def floods(console):
+    """What the log is full of: harmless lines, but too many of them."""
+    _, _, running = console.partition(" as init process")
+    kinds = collections.Counter(
+        re.sub(r"\b(0x)?[0-9a-f]*\d[0-9a-f]*\b", "#", strip(line).strip())
+        for line in running.splitlines() if not USER.search(line))
+    return [f"{count} lines like: {kind}" for kind, count in kinds.items() if kind and count > FLOOD]
 
 
 def booted_badly(console):

@@ -25,7 +25,7 @@
 const char *const steps_names[STEPS_REGIONS] = {
 	"call", "A", "G0", "G1", "finish", "G2", "G3", "done", "modes",
 	"nested", "release", "slow", "slow-end", "await", "await-end", "wait",
-	"reply", "reply-end",
+	"reply", "reply-end", "copy", "copied", "blocks", "fault",
 };
 
 /*
@@ -34,7 +34,7 @@ const char *const steps_names[STEPS_REGIONS] = {
  */
 static const struct landmark {
 	int length;
-	unsigned char bytes[5];
+	unsigned char bytes[8];
 	bool behind;
 	int nr;
 } landmarks[STEPS_REGIONS] = {
@@ -66,16 +66,26 @@ static const struct landmark {
 	/* lea rpal_gate_ret(%rip), %rdi */
 	[AT_REPLY] = { 3, { 0x48, 0x8d, 0x3d } },
 	[AT_REPLY_END] = { 2, { 0x0f, 0x05 }, .behind = true },
+	/* cmp $32, %rdx */
+	[AT_COPY] = { 4, { 0x48, 0x83, 0xfa, 0x20 } },
+	/* movups %xmm1, -16(%rdi, %rdx) */
+	[AT_COPIED] = { 5, { 0x0f, 0x11, 0x4c, 0x17, 0xf0 }, .behind = true },
+	/* cmp $256, %rdx */
+	[AT_BLOCKS] = { 7, { 0x48, 0x81, 0xfa, 0x00, 0x01, 0x00, 0x00 } },
+	/* mov $-EFAULT, %rax; ret */
+	[AT_FAULT] = { 8, { 0x48, 0xc7, 0xc0, 0xf2, 0xff, 0xff, 0xff, 0xc3 } },
 };
 
-size_t steps_gate_size(void)
+unsigned int steps_gate_size(const unsigned int *starts)
 {
-	return rpal_me.gate_copy - rpal_me.gate_call;
+	return starts[AT_FAULT] + landmarks[AT_FAULT].length;
 }
 
 void steps_find_regions(unsigned int *starts)
 {
 	const unsigned char *gate = (void *)rpal_me.gate_call;
+	/* Of its page. */
+	const unsigned char *end = (void *)((rpal_me.gate_call | (RPAL_PAGE - 1)) + 1);
 	const unsigned char *from = gate, *at;
 	/* mov $nr, %eax; syscall */
 	unsigned char enter[7] = { 0xb8, 0, 0, 0, 0, 0x0f, 0x05 };
@@ -89,8 +99,7 @@ void steps_find_regions(unsigned int *starts)
 		memcpy(enter + 1, &l->nr, sizeof(l->nr));
 		bytes = l->nr ? enter : l->bytes;
 		length = l->nr ? (int)sizeof(enter) : l->length;
-		at = memmem(from, gate + steps_gate_size() - from, bytes,
-			    length);
+		at = memmem(from, end - from, bytes, length);
 		/* The table above is to be brought up to date then. */
 		if (!at)
 			FAIL("no region %s in the gate", steps_names[i]);

@@ -119,11 +119,28 @@ static void look_around(void)
 		steps->fn_bad |= BAD_SELF;
 }
 
+/* Copies of three lengths, since the gate has a way for each. True: refused. */
+static bool copy(struct steps_buffer *theirs)
+{
+	long some[5], back[3], first;
+	int i;
+
+	if (rpal_gate_copy(&first, theirs->in, sizeof(first)) ||
+	    rpal_gate_copy(some, theirs->in, sizeof(some)))
+		return true;
+	for (i = 0; i < 5; i++)
+		if (some[i] != first + i)
+			steps->fn_bad |= BAD_COPY;
+	for (i = 0; i < 3; i++)
+		back[i] = first + 1;
+	return rpal_gate_copy(theirs->back, back, sizeof(back));
+}
+
 /* The function that is called. */
 static long work(unsigned long nr, unsigned long buffer, unsigned long kind,
 		 unsigned long a4)
 {
-	unsigned long mine;
+	long mine;
 
 	steps->runs++;
 	look_around();
@@ -144,14 +161,15 @@ static long work(unsigned long nr, unsigned long buffer, unsigned long kind,
 		CHECK_EQ(nr + 5, rpal_gate(steps->inner, steps->inner_fn, nr,
 					   2, 3));
 		break;
+	case FAULTING:
+		if (rpal_gate_copy(&mine, NULL, sizeof(mine)) != -EFAULT)
+			steps->fn_bad |= BAD_COPY;
+		break;
 	}
 	look_around();
 	if (kind == ALONE)
 		return 2 * nr + 1;
-	if (rpal_gate_copy(&mine, (void *)buffer, sizeof(mine)))
-		return STEPS_REFUSED;
-	mine++;
-	if (rpal_gate_copy((char *)buffer + sizeof(mine), &mine, sizeof(mine)))
+	if (copy((void *)buffer))
 		return STEPS_REFUSED;
 	steps->copied = true;
 	asm volatile("mov $-1, %%rbx\n\t"
@@ -218,13 +236,15 @@ long do_steps_call(unsigned long nr, unsigned long a1, unsigned long a2,
 {
 	unsigned int mxcsr = MXCSR_DEFAULT, fpcw = FPCW_DEFAULT;
 	unsigned long args[3] = { nr, steps->buffer, steps->kind };
-	unsigned long *memory = (void *)steps->buffer;
+	struct steps_buffer *buffer = (void *)steps->buffer;
 	unsigned long flags = 0;
+	int i;
 
 	if (steps->unmapped)
 		map_buffer();
-	memory[0] = nr;
-	memory[1] = 0;
+	for (i = 0; i < 5; i++)
+		buffer->in[i] = nr + i;
+	memset(buffer->back, 0, sizeof(buffer->back));
 	if (steps->kind == SLOW)
 		__atomic_fetch_or(&steps->receiver.ctl->word, RPAL_WORD_EVENT,
 				  __ATOMIC_SEQ_CST);
@@ -250,8 +270,12 @@ long do_steps_call(unsigned long nr, unsigned long a1, unsigned long a2,
 	if (rpal_self != me->ctl)
 		steps->bad |= BAD_SELF;
 	steps_set_modes(MXCSR_DEFAULT, FPCW_DEFAULT);
-	if (!steps->unmapped)
-		steps->memory = memory[1];
+	if (steps->unmapped)
+		return 0;
+	steps->memory = buffer->back[0];
+	for (i = 0; i < 3; i++)
+		if (buffer->back[i] != steps->memory)
+			steps->memory = -1;
 	return 0;
 }
 
@@ -388,7 +412,6 @@ void steps_start_all(unsigned long timeout)
 	link_both();
 	/* This process is no service, and is told where the gate is. */
 	rpal_me.gate_call = steps_caller.service.gate_call;
-	rpal_me.gate_copy = steps_caller.service.gate_copy;
 }
 
 static void forget_caller(void)

@@ -5,12 +5,16 @@
  * To see these fail: let a dead peer's window keep its p4d (peer_first: reads
  * what is no longer there, or worse; use the debug kernel); make the
  * tombstone a reason for -EBUSY (restarts); free slot and key only when the
- * window is gone (restarts); leave the service alive over an exec (exec).
+ * window is gone (restarts); leave the service alive over an exec (exec);
+ * mmput() instead of mmput_async() behind a fault (last_user).
  */
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "rpal_test.h"
@@ -225,6 +229,81 @@ RPAL_TEST(exec)
 	CHECK_EQ(-EOWNERDEAD, rpal_attach(fd, NULL));
 	kill(p.pid, SIGKILL);
 	rpal_reap(&p);
+}
+
+#define TRACING		"/sys/kernel/tracing/"
+#define INSTANCE	TRACING "instances/rpal_death/"
+
+static bool trace_ends(const char *on)
+{
+	int fd = open(INSTANCE "events/mmap/exit_mmap/enable", O_WRONLY);
+	bool ok = fd >= 0 && write(fd, on, 1) == 1;
+
+	close(fd);
+	return ok;
+}
+
+/* Has anybody torn an address space down whose name, or number, is this? */
+static bool traced(const char *who)
+{
+	FILE *f = fopen(INSTANCE "trace", "r");
+	bool found = false;
+	char line[300];
+
+	CHECK(f);
+	while (fgets(line, sizeof(line), f))
+		found |= strstr(line, " exit_mmap: ") && strstr(line, who);
+	fclose(f);
+	return found;
+}
+
+static long peek_once(unsigned long addr, unsigned long key, unsigned long a2,
+		      unsigned long a3)
+{
+	struct rpal_fault f;
+
+	rpal_try(&f, do_peek_opened, addr, key, 0, 0);
+	return f.sig;
+}
+
+/*
+ * Its memory's last user is a fault that somebody else waits in. That one must
+ * not be who tears it all down.
+ */
+RPAL_TEST(last_user)
+{
+	struct rpal_proc p, q;
+	unsigned long page;
+	char number[20];
+	long fd, ret;
+
+	mount("none", TRACING, "tracefs", 0, NULL);
+	rmdir(INSTANCE);
+	if (mkdir(INSTANCE, 0700) || !trace_ends("0"))
+		rpal_skip("no tracing of address spaces (errno %d)", errno);
+	rpal_spawn(&p);
+	rpal_spawn(&q);
+	rpal_link(&q, &p);
+	page = rpal_mmap(&p, RPAL_PAGE, PROT_READ | PROT_WRITE);
+	fd = rpal_run(&p, do_make_userfault, page, RPAL_PAGE, 0, 0);
+	if (fd < 0)
+		rpal_skip("no userfaultfd: %s", strerror(-fd));
+	rpal_post(&q, peek_once, page, p.service.pkey, 0, 0);
+	CHECK_EQ(page, rpal_run(&p, do_wait_userfault, fd, 0, 0, 0));
+	/* Not before: each of them began with another address space. */
+	CHECK(trace_ends("1"));
+	/* Its descriptor goes after its memory: that ends the wait. */
+	rpal_kill(&p);
+	CHECK(rpal_result(&q, &ret));
+	CHECK(!ret || ret == SIGBUS);
+	snprintf(number, sizeof(number), "-%d ", q.pid);
+	do {
+		CHECK(!traced(number));
+		sched_yield();
+	} while (!traced("kworker"));
+	trace_ends("0");
+	rpal_end(&q);
+	rmdir(INSTANCE);
 }
 
 static void *leave_later(void *arg)

@@ -7,11 +7,11 @@
  * To see these fail: do not latch forced signals (all that end in a signal:
  * the caller dies of it); do not set ip back (int3); let a window fault that
  * fails be the caller's SIGBUS (main_stack, segv); let tickets of a dead
- * receiver wait (dies_*: they hang).
+ * receiver wait (dies_*: they hang); leave the lease with a caller whose context
+ * is lost (dies_of_lost_*: its next call is answered), or hand that over all the
+ * same (the same: the receiver dies of SIGILL).
  */
-#include <fcntl.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -315,62 +315,6 @@ RPAL_TEST(traps_are_passed)
 	}
 }
 
-#define TRACING	"/sys/kernel/tracing/"
-
-static bool trace_write(const char *file, const char *what)
-{
-	int fd = open(file, O_WRONLY | O_APPEND);
-	bool ok;
-
-	if (fd < 0)
-		return false;
-	ok = write(fd, what, strlen(what)) == (ssize_t)strlen(what);
-	close(fd);
-	return ok;
-}
-
-/* lea 1(%rdi,%rdi), %rax; ret */
-static const unsigned char probed[] = { 0x48, 0x8d, 0x44, 0x3f, 0x01, 0xc3 };
-
-static long map_code(unsigned long fd, unsigned long a1, unsigned long a2,
-		     unsigned long a3)
-{
-	return (long)mmap(NULL, RPAL_PAGE, PROT_READ | PROT_EXEC, MAP_PRIVATE,
-			  fd, 0);
-}
-
-/*
- * A probe in the receiver's code, in a file that the caller's process does not
- * map: it has no breakpoints, so that this one is no probe to it.
- */
-RPAL_TEST(uprobe)
-{
-	const char *enable = TRACING "events/rpal_test/probed/enable";
-	char path[] = "/tmp/rpal-probed-XXXXXX", probe[100];
-	unsigned long code, i;
-	int fd = mkstemp(path);
-
-	setup();
-	CHECK(fd >= 0);
-	CHECK(write(fd, probed, sizeof(probed)) == sizeof(probed));
-	CHECK(!ftruncate(fd, RPAL_PAGE));
-	snprintf(probe, sizeof(probe), "p:rpal_test/probed %s:0\n", path);
-	if (!trace_write(TRACING "uprobe_events", probe)) {
-		unlink(path);
-		rpal_skip("no uprobe here (errno %d)", errno);
-	}
-	code = rpal_run(&peer, map_code, rpal_give(&peer, fd), 0, 0, 0);
-	CHECK_EQ(peer.service.slot, code >> RPAL_SLOT_SHIFT);
-	CHECK(trace_write(enable, "1\n"));
-	for (i = 0; i < 50; i++)
-		CHECK_EQ(i * 2 + 1, rpal_gate(peer.ctl, code, i, 0, 0));
-	CHECK(trace_write(enable, "0\n"));
-	CHECK(trace_write(TRACING "uprobe_events", "-:rpal_test/probed\n"));
-	for (i = 0; i < 50; i++)
-		CHECK_EQ(i * 2 + 1, rpal_gate(peer.ctl, code, i, 0, 0));
-	CHECK(!unlink(path));
-}
-
 /* Handlers that come back to where they were. */
 static struct {
 	unsigned long addr;	/* the page that is to be made writable */
@@ -468,12 +412,37 @@ static long exec_in_call(unsigned long a1, unsigned long a2, unsigned long a3,
 	return 1;
 }
 
+/* With an FS base with which nobody has parked, to the kernel. */
+static long lose_by_syscall(unsigned long base, unsigned long a2,
+			    unsigned long a3, unsigned long a4)
+{
+	asm volatile("wrfsbase %0\n\t"
+		     "syscall\n\t"
+		     "ud2"
+		     : : "r" (base), "a" (__NR_getpid)
+		     : "rcx", "r11", "memory");
+	__builtin_unreachable();
+}
+
+static long lose_by_fault(unsigned long off, unsigned long a2,
+			  unsigned long a3, unsigned long a4)
+{
+	unsigned long base = rpal_self->fsbase + off;
+
+	asm volatile("wrfsbase %0\n\t"
+		     "ud2"
+		     : : "r" (base) : "memory");
+	__builtin_unreachable();
+}
+
 static void dies(rpal_fn fn, unsigned long arg, int status)
 {
 	setup();
 	CHECK_EQ(0, rpal_run(&peer, no_core, 0, 0, 0, 0));
 	CHECK_EQ(6, rpal_call(&peer, do_add, 1, 2, 3));
 	CHECK_EQ(-EPIPE, rpal_call(&peer, fn, arg, 0, 0));
+	/* Perhaps while it is still at it. */
+	CHECK_EQ(-EPIPE, rpal_call(&peer, do_add, 1, 2, 3));
 	/* A core dump, by whatever pattern, makes no difference. */
 	CHECK_EQ(status, rpal_reap(&peer) & ~0x80);
 	CHECK_EQ(-EPIPE, rpal_call(&peer, do_add, 1, 2, 3));
@@ -503,6 +472,16 @@ RPAL_TEST(dies_of_kill)
 RPAL_TEST(dies_of_exit)
 {
 	dies(do_exit, 5, 5 << 8);
+}
+
+RPAL_TEST(dies_of_lost_syscall)
+{
+	dies(lose_by_syscall, 0, SIGSEGV);
+}
+
+RPAL_TEST(dies_of_lost_fault)
+{
+	dies(lose_by_fault, 64, SIGSEGV);
 }
 
 RPAL_TEST(execs)

@@ -15,12 +15,10 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
-#include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "rpal_freezer.h"
 #include "rpal_test.h"
 
 #define RPAL_SLOTS	254
@@ -354,90 +352,21 @@ RPAL_TEST(refused_in_a_used_slot)
 			     0));
 }
 
-/* Of each kind: how it is mounted, told to freeze, and says what it has done. */
-static const struct freezer {
-	const char *type, *options;
-	const char *order, *freeze, *thaw;
-	const char *state, *frozen, *thawed;
-} first_kind = {
-	"cgroup", "freezer",
-	"freezer.state", "FROZEN", "THAWED",
-	"freezer.state", "FROZEN", "THAWED",
-}, second_kind = {
-	"cgroup2", NULL,
-	"cgroup.freeze", "1", "0",
-	"cgroup.events", "frozen 1", "frozen 0",
-};
-
-static char group[40];
-
-static int open_state(const char *name, int how)
+static void freeze_who_waits(const struct freezer *kind)
 {
-	char path[100];
-	int fd;
-
-	snprintf(path, sizeof(path), "%s/%s", group, name);
-	fd = open(path, how | O_CLOEXEC);
-	CHECK(fd >= 0);
-	return fd;
-}
-
-static void put(const char *name, const char *text)
-{
-	int fd = open_state(name, O_WRONLY);
-
-	CHECK_EQ(strlen(text), write(fd, text, strlen(text)));
-	close(fd);
-}
-
-static void wait_for_state(const char *name, const char *want)
-{
-	char text[100];
-	ssize_t n;
-	int fd;
-
-	do {
-		usleep(1000);
-		fd = open_state(name, O_RDONLY);
-		n = read(fd, text, sizeof(text) - 1);
-		CHECK(n > 0);
-		close(fd);
-		text[n] = 0;
-	} while (!strstr(text, want));
-}
-
-static void freeze_who_waits(const struct freezer *f)
-{
-	char root[] = "/tmp/rpal-XXXXXX", pid[20];
-
 	rpal_partner(&peer);
-	CHECK(mkdtemp(root));
-	if (mount("none", root, f->type, 0, f->options)) {
-		rmdir(root);
-		rpal_skip("no freezer of this kind here");
-	}
-	snprintf(group, sizeof(group), "%s/rpal-forged", root);
-	CHECK(!mkdir(group, 0755));
-	snprintf(pid, sizeof(pid), "%d", peer.pid);
-	put("cgroup.procs", pid);
-
+	freezer_start(kind, peer.pid);
 	WRITE_ONCE(peer.ctl->word, 0);
-	put(f->order, f->freeze);
-	wait_for_state(f->state, f->frozen);
-	put(f->order, f->thaw);
-	wait_for_state(f->state, f->thawed);
+	freezer_freeze();
+	freezer_thaw();
 
 	/* It is as lost as before, can be frozen again, and killed. */
-	put(f->order, f->freeze);
-	wait_for_state(f->state, f->frozen);
+	freezer_freeze();
 	/* The first kind kills nobody who is frozen. */
-	if (f == &first_kind)
-		put(f->order, f->thaw);
+	if (kind == &freezer_first)
+		freezer_thaw();
 	rpal_kill(&peer);
-	while (rmdir(group))
-		CHECK_EQ(EBUSY, errno);
-	CHECK(!umount(root));
-	CHECK(!rmdir(root));
+	freezer_end();
 }
 
 /*
@@ -447,13 +376,13 @@ static void freeze_who_waits(const struct freezer *f)
  */
 RPAL_TEST(frozen_while_wanted)
 {
-	freeze_who_waits(&first_kind);
+	freeze_who_waits(&freezer_first);
 }
 
 /* The second kind has tasks come out of their sleep, unless they say that they need not. */
 RPAL_TEST(group_frozen_while_wanted)
 {
-	freeze_who_waits(&second_kind);
+	freeze_who_waits(&freezer_second);
 }
 
 int main(int argc, char **argv)

@@ -7,8 +7,10 @@
  * arch_mmap_rnd(), find_start_end(), arch_get_unmapped_area_topdown()):
  * inside and parts. Leave the key out of def_flags: keys. Return 0 from the
  * slot's random functions: aslr. Hand out the lowest free slot: round_robin.
+ * Give 32-bit calls a range of their own: mmap_of_32_bits.
  */
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 
 #include "rpal_test.h"
@@ -235,6 +237,40 @@ RPAL_PLAIN_TEST(gate_address)
 	EXPECT_NE(a.report.service.slot, b.report.service.slot);
 	EXPECT_EQ(0, image_stop(&a));
 	EXPECT_EQ(0, image_stop(&b));
+}
+
+#define MMAP2_32	192
+#define BELOW_4G	0x20000000UL
+
+/* By the entry for 32-bit calls, which a program of 64 bits may use as well. */
+static long mmap_32(unsigned long addr, int flags)
+{
+	long ret;
+
+	asm volatile("mov %%rbp, %%r12\n\t"
+		     "xor %%ebp, %%ebp\n\t"
+		     "int $0x80\n\t"
+		     "mov %%r12, %%rbp"
+		     : "=a" (ret)
+		     : "a" (MMAP2_32), "b" (addr), "c" (RPAL_PAGE),
+		       "d" (PROT_READ), "D" (-1),
+		       "S" (MAP_PRIVATE | MAP_ANONYMOUS | flags)
+		     : "r8", "r9", "r10", "r11", "r12", "memory");
+	return ret;
+}
+
+/* They get nothing, rather than something that peers do not see. */
+RPAL_TEST(mmap_of_32_bits)
+{
+	if (!rpal_has_int80())
+		rpal_skip("no 32-bit system calls");
+	CHECK_EQ(-ENOMEM, mmap_32(0, 0));
+	CHECK_EQ(-ENOMEM, mmap_32(BELOW_4G, 0));
+	/* Who names the place gets it. */
+	CHECK_EQ(BELOW_4G, mmap_32(BELOW_4G, MAP_FIXED));
+	CHECK_EQ(0, do_munmap(BELOW_4G, RPAL_PAGE, 0, 0));
+	CHECK_EQ(rpal_me.slot, slot_of(do_mmap(0, RPAL_PAGE, PROT_READ,
+					       MAP_PRIVATE | MAP_ANONYMOUS)));
 }
 
 /* A process that did not arm is placed as ever. */

@@ -52,36 +52,6 @@ RPAL_TEST(text_of_peer)
 	}
 }
 
-static long sysenter(unsigned long a1, unsigned long a2, unsigned long a3,
-		     unsigned long a4)
-{
-	asm volatile("sysenter" : : "a" (39) : "memory");
-	return 1;
-}
-
-/* Not a way to make system calls from 64-bit code: whose it is dies of it. */
-RPAL_TEST(sysenter_in_a_call)
-{
-	int status, there;
-	pid_t pid;
-
-	pid = fork();
-	CHECK(pid >= 0);
-	if (!pid) {
-		sysenter(0, 0, 0, 0);
-		_exit(0);
-	}
-	CHECK(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status));
-	rpal_partner(&peer);
-	CHECK_EQ(-EPIPE, rpal_call(&peer, sysenter, 0, 0, 0));
-	there = rpal_reap(&peer);
-	CHECK(WIFSIGNALED(there));
-	CHECK_EQ(WTERMSIG(status), WTERMSIG(there));
-	rpal_unregister();
-	rpal_partner(&peer);
-	CHECK_EQ(3, rpal_call(&peer, do_add, 1, 2, 0));
-}
-
 static unsigned long regs_of(pid_t pid)
 {
 	struct user_regs_struct regs;

@@ -5,8 +5,9 @@
  * To see these fail: leave a callee-saved register, MXCSR or the x87 control
  * word out of the gate (callee_saved, fp_control*) or out of what the kernel
  * puts back (the same, with a hand-over); do not put back PKRU (pkru); leave
- * the FPU state with the caller at a hand-over (vector_registers); leave it the
- * receiver's GS base then (gs_base); take a CLD out of the gate (direction_flag).
+ * the FPU state with the caller at a hand-over (vector_registers), or the upper
+ * halves of it (wide_vector_registers); leave it the receiver's GS base then
+ * (gs_base); take a CLD out of the gate (direction_flag).
  */
 #include <asm/prctl.h>
 #include <pthread.h>
@@ -277,75 +278,87 @@ RPAL_TEST(fp_control_of_receiver)
 	}
 }
 
-struct vectors {
-	unsigned long long xmm[16][2];
-};
+#define EACH_8	"0,1,2,3,4,5,6,7"
+#define EACH_16	EACH_8 ",8,9,10,11,12,13,14,15"
+#define EACH_32	EACH_16 ",16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31"
 
-/* Loads all of them, makes a system call, and stores what is then in them. */
-static void over_syscall(struct vectors *v)
-{
-	long nr = __NR_getpid;
+/* An instruction for each of those registers, whose number is \r there. */
+#define FOR(each, insn)	".irp r," each "\n\t" insn "\n\t.endr\n\t"
 
-	asm volatile("movdqu (%1), %%xmm0\n\t"
-		     "movdqu 16(%1), %%xmm1\n\t"
-		     "movdqu 32(%1), %%xmm2\n\t"
-		     "movdqu 48(%1), %%xmm3\n\t"
-		     "movdqu 64(%1), %%xmm4\n\t"
-		     "movdqu 80(%1), %%xmm5\n\t"
-		     "movdqu 96(%1), %%xmm6\n\t"
-		     "movdqu 112(%1), %%xmm7\n\t"
-		     "movdqu 128(%1), %%xmm8\n\t"
-		     "movdqu 144(%1), %%xmm9\n\t"
-		     "movdqu 160(%1), %%xmm10\n\t"
-		     "movdqu 176(%1), %%xmm11\n\t"
-		     "movdqu 192(%1), %%xmm12\n\t"
-		     "movdqu 208(%1), %%xmm13\n\t"
-		     "movdqu 224(%1), %%xmm14\n\t"
-		     "movdqu 240(%1), %%xmm15\n\t"
-		     "syscall\n\t"
-		     "movdqu %%xmm0, (%1)\n\t"
-		     "movdqu %%xmm1, 16(%1)\n\t"
-		     "movdqu %%xmm2, 32(%1)\n\t"
-		     "movdqu %%xmm3, 48(%1)\n\t"
-		     "movdqu %%xmm4, 64(%1)\n\t"
-		     "movdqu %%xmm5, 80(%1)\n\t"
-		     "movdqu %%xmm6, 96(%1)\n\t"
-		     "movdqu %%xmm7, 112(%1)\n\t"
-		     "movdqu %%xmm8, 128(%1)\n\t"
-		     "movdqu %%xmm9, 144(%1)\n\t"
-		     "movdqu %%xmm10, 160(%1)\n\t"
-		     "movdqu %%xmm11, 176(%1)\n\t"
-		     "movdqu %%xmm12, 192(%1)\n\t"
-		     "movdqu %%xmm13, 208(%1)\n\t"
-		     "movdqu %%xmm14, 224(%1)\n\t"
-		     "movdqu %%xmm15, 240(%1)\n\t"
-		     : "+a" (nr)
-		     : "r" (v)
-		     : "rcx", "r11", "memory", "xmm0", "xmm1", "xmm2", "xmm3",
-		       "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
-		       "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
-}
+/* Loads registers from @v, makes a system call, and stores what is then in them. */
+#define OVER_SYSCALL(v, load, store)					\
+do {									\
+	long nr = __NR_getpid;						\
+									\
+	asm volatile(load "syscall\n\t" store				\
+		     : "+a" (nr)					\
+		     : "r" (v)						\
+		     : "rcx", "r11", "memory", "xmm0", "xmm1", "xmm2",	\
+		       "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",	\
+		       "xmm9", "xmm10", "xmm11", "xmm12", "xmm13",	\
+		       "xmm14", "xmm15");				\
+} while (0)
 
-static long vectors(unsigned long seed, unsigned long a2, unsigned long a3,
+enum { XMM, YMM, ZMM, OPMASK };
+
+static long vectors(unsigned long seed, unsigned long kind, unsigned long a3,
 		    unsigned long a4)
 {
-	struct vectors in, out;
+	unsigned char in[32 * 64], out[sizeof(in)];
 	size_t i;
 
 	for (i = 0; i < sizeof(in); i++)
-		((unsigned char *)&in)[i] = seed + i * 7;
-	out = in;
-	over_syscall(&out);
-	return memcmp(&in, &out, sizeof(in)) ? 1 : 0;
+		in[i] = seed + i * 7 + i / 256;
+	memcpy(out, in, sizeof(in));
+	switch (kind) {
+	case XMM:
+		OVER_SYSCALL(out,
+			     FOR(EACH_16, "movdqu \\r*16(%1), %%xmm\\r"),
+			     FOR(EACH_16, "movdqu %%xmm\\r, \\r*16(%1)"));
+		break;
+	case YMM:
+		OVER_SYSCALL(out,
+			     FOR(EACH_16, "vmovdqu \\r*32(%1), %%ymm\\r"),
+			     FOR(EACH_16, "vmovdqu %%ymm\\r, \\r*32(%1)"));
+		break;
+	case ZMM:
+		OVER_SYSCALL(out,
+			     FOR(EACH_32, "vmovdqu64 \\r*64(%1), %%zmm\\r"),
+			     FOR(EACH_32, "vmovdqu64 %%zmm\\r, \\r*64(%1)"));
+		break;
+	case OPMASK:
+		OVER_SYSCALL(out,
+			     FOR(EACH_8, "kmovw \\r*2(%1), %%k\\r"),
+			     FOR(EACH_8, "kmovw %%k\\r, \\r*2(%1)"));
+		break;
+	}
+	return memcmp(in, out, sizeof(in)) ? 1 : 0;
+}
+
+static void vectors_survive(unsigned long kind)
+{
+	int i;
+
+	for (i = 0; i < 100; i++)
+		CHECK_EQ(0, rpal_call(&peer, vectors, i, kind, 0));
 }
 
 RPAL_TEST(vector_registers)
 {
-	int i;
-
 	setup();
-	for (i = 0; i < 100; i++)
-		CHECK_EQ(0, rpal_call(&peer, vectors, i, 0, 0));
+	vectors_survive(XMM);
+}
+
+RPAL_TEST(wide_vector_registers)
+{
+	if (!__builtin_cpu_supports("avx"))
+		rpal_skip("no AVX here");
+	setup();
+	vectors_survive(YMM);
+	if (!__builtin_cpu_supports("avx512f"))
+		return;
+	vectors_survive(ZMM);
+	vectors_survive(OPMASK);
 }
 
 static long has_df(void *cookie, unsigned long a0, unsigned long a1,

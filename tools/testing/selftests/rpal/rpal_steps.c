@@ -46,7 +46,9 @@
  * - a fault of the caller's own in A or G3 is a signal (receiver_killed: D);
  * - WANTED without a kick (receiver_signal in G1: H), or not looked at by the
  *   release (receiver_signal in G3: N or L);
- * - a closed window's receiver is not found (window_closed in G1 to G3: D).
+ * - a closed window's receiver is not found (window_closed in G1 to G3: D);
+ * - a fault of the copy is a signal (all: a call of kind faulting fails), or one of
+ *   those in copy (buffer_unmapped: L).
  */
 #include <signal.h>
 #include <sys/mman.h>
@@ -72,6 +74,7 @@ static const struct {
 	[ANSWERED] = { "answered", OF_AWAIT },
 	[RELEASE] = { "release", NEW },
 	[NESTED] = { "nested", NEW },
+	[FAULTING] = { "faulting", NEW },
 	[ALONE] = { "alone", BORROWED },
 };
 
@@ -85,7 +88,7 @@ struct step {
 	enum steps_region region;
 };
 
-#define MAX_STEPS	500
+#define MAX_STEPS	700
 
 /* Shared by the tests, so that the last one can print what all have found. */
 static struct {
@@ -106,7 +109,7 @@ static bool is_known(const struct step *s)
 			continue;
 		/* A receiver that has borrowed a context itself is another. */
 		if (s->who == RECEIVER && s->kind == NESTED &&
-		    k->kind != NESTED)
+		    k->kind != NESTED && s->region < AT_COPY)
 			continue;
 		return true;
 	}
@@ -152,7 +155,8 @@ static bool is_row(const struct step *s)
 {
 	switch (kinds[s->kind].rows) {
 	case ALL:
-		return true;
+		/* The copy is what it is, whatever the modes. */
+		return s->region < AT_COPY || !is_known(s);
 	case OF_AWAIT:
 		return s->region == AT_AWAIT;
 	case BORROWED:
@@ -164,7 +168,7 @@ static bool is_row(const struct step *s)
 
 static void list_steps(void)
 {
-	unsigned int size = steps_gate_size();
+	unsigned int size = steps_gate_size(steps->starts);
 	struct step s;
 
 	for (s.kind = 0; s.kind < STEPS_KINDS; s.kind++) {
@@ -187,14 +191,15 @@ static void list_steps(void)
 
 static void find_steps(void)
 {
-	unsigned int offset;
+	unsigned int offset, size;
 
 	if (matrix->nr)
 		return;
 	steps_start_all(RPAL_WAIT_FOREVER);
-	for (offset = 0; offset < steps_gate_size(); offset += REGISTERS)
-		count_at(offset);
 	rpal_run(c, do_steps_regions, 0, 0, 0, 0);
+	size = steps_gate_size(steps->starts);
+	for (offset = 0; offset < size; offset += REGISTERS)
+		count_at(offset);
 	list_steps();
 	steps_kill_all();
 }
@@ -220,6 +225,10 @@ static enum phase phase_of(const struct step *s)
 	case AT_G1:
 	case AT_FINISH:
 	case AT_G2:
+	case AT_COPY:
+	case AT_COPIED:
+	case AT_BLOCKS:
+	case AT_FAULT:
 		return INSIDE;
 	case AT_AWAIT:
 		return s->kind == ANSWERED ? BEHIND : INSIDE;
@@ -240,7 +249,10 @@ static char expected(enum steps_event event, const struct step *s, bool copied)
 	case RECEIVER_DIES:
 		return phase == BEHIND ? '.' : 'p';
 	case MUNMAP:
-		return copied || s->kind == ALONE ? '.' : 'r';
+		/* The last copy is the one that goes that way. */
+		if (copied || s->kind == ALONE || s->region == AT_COPIED)
+			return '.';
+		return 'r';
 	case DETACH:
 		return phase == BEFORE ? 'n' : '.';
 	default:

@@ -25,15 +25,19 @@ enum steps_region {
 	AT_WAIT,	/* rpal_wait(2) */
 	AT_REPLY,	/* rpal_reply(2) */
 	AT_REPLY_END,
+	AT_COPY,	/* gate_copy(), and its copy of 16 to 32 bytes */
+	AT_COPIED,	/* the way out of that */
+	AT_BLOCKS,	/* the copy of more, or less */
+	AT_FAULT,	/* the way out after a fault */
 	STEPS_REGIONS
 };
 
 extern const char *const steps_names[STEPS_REGIONS];
 
-/* Bytes of the gate that calls, waits and replies may execute. */
-size_t steps_gate_size(void);
 /* Finds the regions, by what their first instructions are. */
 void steps_find_regions(unsigned int *starts);
+/* Bytes of the gate that are of any use. */
+unsigned int steps_gate_size(const unsigned int *starts);
 enum steps_region steps_region(const unsigned int *starts,
 			       unsigned int offset);
 
@@ -101,6 +105,7 @@ enum {
 	BAD_STACK	= 0x4000,	/* not a stack of this service */
 	BAD_IP		= 0x8000,	/* neither its code nor the gate */
 	BAD_CALL	= 0x10000,	/* from a handler */
+	BAD_COPY	= 0x20000,	/* gate_copy()'s bytes, or its result */
 };
 
 /*
@@ -135,6 +140,7 @@ enum steps_kind {
 	ANSWERED,	/* it traps, and ends before the caller waits */
 	RELEASE,	/* somebody waits for the release */
 	NESTED,		/* it makes a call itself */
+	FAULTING,	/* it copies from where nothing is */
 	ALONE,		/* the receiver has no window onto the caller */
 	STEPS_KINDS
 };
@@ -143,6 +149,11 @@ enum steps_handler {
 	JUST_LOOKS,
 	JUMPS,		/* out of the call, for good */
 	CALLS,		/* somebody else */
+};
+
+/* The caller's buffer: what the function copies there, and back. */
+struct steps_buffer {
+	long in[5], back[3];
 };
 
 /* What the function gives if it can't reach the caller's memory. */

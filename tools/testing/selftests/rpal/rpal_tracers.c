@@ -7,7 +7,8 @@
  * (syscall_stops: exits without entries); leave on_dispatch alone
  * (skipped_syscalls: the same); stop a task before its borrowed
  * context is handed over (interrupts: registers of the peer); leave out the
- * slow path (single_steps: no call ever ends).
+ * slow path (single_steps: no call ever ends); let receivers lend that are
+ * traced (traced_receiver).
  */
 #include <asm/prctl.h>
 #include <signal.h>
@@ -311,6 +312,14 @@ RPAL_PLAIN_TEST(single_steps)
 	finish(20);
 }
 
+/* May it be borrowed? As it was parked last. */
+static bool is_withheld(void)
+{
+	unsigned long word = (unsigned long)&r.ctl->word;
+
+	return rpal_run(&c, do_peek, word, 0, 0, 0) & RPAL_WORD_EVENT;
+}
+
 /* A receiver that is traced runs its calls, as itself, under its tracer. */
 RPAL_PLAIN_TEST(traced_receiver)
 {
@@ -318,17 +327,25 @@ RPAL_PLAIN_TEST(traced_receiver)
 	long ret;
 
 	setup();
+	EXPECT_FALSE(is_withheld());
 	CHECK(!ptrace(PTRACE_SEIZE, r.tid, 0, PTRACE_O_TRACESYSGOOD));
 	rpal_post(&c, calls, 200, 0, 0, 0);
 	EXPECT_TRUE(rpal_result(&c, &ret));
 	EXPECT_EQ(200, ret);
+	/* Whoever ran it for the receiver would run past the debugger. */
+	EXPECT_TRUE(is_withheld());
 	interrupt(r.tid);
 	ASSERT_EQ(r.tid, waitpid(r.tid, &status, __WALL));
 	ASSERT_TRUE(WIFSTOPPED(status));
 	rpal_post(&c, calls, 50, 0, 0, 0);
 	/* It can't answer what needs itself while it is stopped. */
 	detach(r.tid);
-	finish(50);
+	EXPECT_TRUE(rpal_result(&c, &ret));
+	EXPECT_EQ(50, ret);
+	/* What came last is parked by one who is traced no more. */
+	EXPECT_FALSE(is_withheld());
+	rpal_post(&c, calls, 10, 0, 0, 0);
+	finish(10);
 }
 
 /* The tracer dies, and its tracee is let go in the middle of a call. */

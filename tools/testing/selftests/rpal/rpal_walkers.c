@@ -3,14 +3,18 @@
  * Walks of page tables stop where another process's tables begin: in a window.
  *
  * To see these fail: leave out the __walk_page_range() line (asked_for: Rss),
- * or VM_PFNMAP of a window (asked_for; balanced counts its pages).
+ * or VM_PFNMAP of a window (asked_for, pagemap, reaped; balanced counts its
+ * pages), or of what the reaper passes over (reaped).
  */
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <linux/mempolicy.h>
 #include <linux/perf_event.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/syscall.h>
 
 #include "rpal_test.h"
@@ -33,7 +37,6 @@ static void setup(void)
 RPAL_TEST(asked_for)
 {
 	const struct rpal_map *m;
-	unsigned long nodes = 1;
 	void *pages[1];
 	int status[1];
 	char line[600];
@@ -68,13 +71,7 @@ RPAL_TEST(asked_for)
 		CHECK_EQ(0, ret);
 		CHECK(status[0] < 0);
 	}
-	ret = rpal_err(syscall(__NR_mbind, page, RPAL_PAGE, MPOL_BIND, &nodes,
-			       8UL, MPOL_MF_STRICT | MPOL_MF_MOVE));
-	CHECK(ret < 0);
 	madvise((void *)m->start, RPAL_SLOT_SIZE, MADV_WILLNEED);
-	madvise((void *)page, RPAL_PAGE, MADV_COLD);
-	madvise((void *)page, RPAL_PAGE, MADV_PAGEOUT);
-	madvise((void *)page, RPAL_PAGE, MADV_POPULATE_READ);
 	f = fopen("/proc/self/clear_refs", "w");
 	if (f) {
 		fputs("4", f);
@@ -83,7 +80,95 @@ RPAL_TEST(asked_for)
 	CHECK_EQ(PATTERN, do_peek(page, 0, 0, 0));
 }
 
-/* The same while the peer takes its tables down and builds them anew. */
+#define PM_SOFT_DIRTY	0x0080000000000000ULL	/* also of what is not there */
+#define PM_PRESENT	0x8000000000000000ULL
+
+/* Where the page frames are: they are told in both ways. */
+RPAL_TEST(pagemap)
+{
+	struct page_region found[4];
+	struct pm_scan_arg scan = {
+		.size = sizeof(scan),
+		.vec = (unsigned long)found,
+		.vec_len = ARRAY_SIZE(found),
+		.category_mask = PAGE_IS_PRESENT,
+		.return_mask = PAGE_IS_PRESENT,
+	};
+	unsigned long own;
+	__u64 entry;
+	int fd, ret;
+
+	fd = open("/proc/self/pagemap", O_RDONLY);
+	if (fd < 0)
+		rpal_skip("no pagemap (errno %d)", errno);
+	setup();
+	pkru_open(peer.service.pkey);
+	CHECK_EQ(PATTERN, do_peek(page, 0, 0, 0));
+	own = do_mmap(0, RPAL_PAGE, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS);
+	do_poke(own, 1, 0, 0);
+	CHECK_EQ(8, pread(fd, &entry, 8, own / RPAL_PAGE * 8));
+	CHECK(entry & PM_PRESENT);
+	CHECK_EQ(8, pread(fd, &entry, 8, page / RPAL_PAGE * 8));
+	CHECK_EQ(0, entry & ~PM_SOFT_DIRTY);
+
+	scan.start = own;
+	scan.end = own + RPAL_PAGE;
+	ret = rpal_err(ioctl(fd, PAGEMAP_SCAN, &scan));
+	if (ret == -ENOTTY)
+		rpal_skip("no scan of pages in this kernel");
+	CHECK_EQ(1, ret);
+	scan.start = peer.service.slot_start;
+	scan.end = scan.start + RPAL_SLOT_SIZE;
+	CHECK_EQ(0, rpal_err(ioctl(fd, PAGEMAP_SCAN, &scan)));
+	CHECK_EQ(PATTERN, do_peek(page, 0, 0, 0));
+}
+
+/* KiB that are there of a process's mapping. */
+static unsigned long rss_of(pid_t pid, unsigned long addr)
+{
+	static struct rpal_map maps[RPAL_MAX_MAPS];
+	const struct rpal_map *m;
+
+	m = rpal_map_at(maps, rpal_maps(pid, maps, RPAL_MAX_MAPS), addr);
+	CHECK(m);
+	return m->rss;
+}
+
+/* What is taken from one who dies for want of memory is not the peer's. */
+RPAL_TEST(reaped)
+{
+	struct rpal_proc dying;
+	unsigned long own;
+	int pidfd;
+
+	rpal_spawn(&peer);
+	rpal_spawn(&dying);
+	rpal_link(&dying, &peer);
+	page = rpal_mmap(&peer, RPAL_PAGE, PROT_READ | PROT_WRITE);
+	rpal_run(&peer, do_poke, page, PATTERN, 0, 0);
+	CHECK_EQ(PATTERN, rpal_run(&dying, do_peek_opened, page,
+				   peer.service.pkey, 0, 0));
+	/* Shared, it would be left alone. */
+	own = rpal_mmap(&dying, RPAL_PAGE, PROT_READ | PROT_WRITE);
+	rpal_run(&dying, do_poke, own, 1, 0, 0);
+	pidfd = syscall(__NR_pidfd_open, dying.pid, 0);
+	CHECK(pidfd >= 0);
+	/* It stops on its way out, with all its memory. */
+	CHECK(!ptrace(PTRACE_SEIZE, dying.pid, NULL, PTRACE_O_TRACEEXIT));
+	rpal_post(&dying, do_exit, 0, 0, 0, 0);
+	CHECK_EQ(SIGTRAP, rpal_stopped(dying.pid));
+	CHECK(rss_of(dying.pid, own));
+	CHECK_EQ(0, rpal_err(syscall(__NR_process_mrelease, pidfd, 0)));
+	CHECK_EQ(0, rss_of(dying.pid, own));
+	CHECK_EQ(PATTERN, rpal_run(&peer, do_peek, page, 0, 0, 0));
+	CHECK(!ptrace(PTRACE_DETACH, dying.pid, NULL, NULL));
+	CHECK_EQ(0, rpal_reap(&dying));
+	CHECK_EQ(PATTERN, rpal_run(&peer, do_peek, page, 0, 0, 0));
+	rpal_end(&peer);
+}
+
+/* Walks while the peer takes its tables down and builds them anew. */
 static long churn(unsigned long rounds, unsigned long a1, unsigned long a2,
 		  unsigned long a3)
 {

@@ -5,12 +5,16 @@
  * To see these fail: map the window without the peer's key (closed); answer
  * SIGBUS in the window fault without trying (not_present, shared_file); serve
  * kernel-mode faults with VM_FAULT_COMPLETED when the peer has no mapping
- * (hole_from_kernel: it spins); copy the p4d entry as the kernel half shows
+ * (hole_from_kernel: it spins); serve those that no CPU has met (futex: NULL is
+ * written to); leave VM_PFNMAP out of rpal_is_special() (ring_buffer);
+ * copy the p4d entry as the kernel half shows
  * it (execute, with pti=on and without LA57); leave out VM_SEALED (sealed),
  * may_split (sealed), VM_DONTCOPY (forked_child), the gup_fast_permitted() line
  * (pinning), VM_DONTDUMP (core_dump), the anchor's seal (own_slot).
  */
 #include <fcntl.h>
+#include <linux/futex.h>
+#include <linux/perf_event.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -233,6 +237,82 @@ RPAL_TEST(hole_from_kernel)
 	CHECK_EQ(-EFAULT, rpal_err(pread(fd, (void *)page, 8, 0)));
 }
 
+/* Adds 1 to a word, and wakes nobody: how many were woken. */
+static long wake_op(unsigned long addr)
+{
+	static int nobody;
+
+	return rpal_err(syscall(__NR_futex, &nobody, FUTEX_WAKE_OP_PRIVATE, 1,
+				1UL, addr,
+				FUTEX_OP(FUTEX_OP_ADD, 1, FUTEX_OP_CMP_EQ, 0)));
+}
+
+/*
+ * What the kernel asks for by itself, without an access of the CPU's, is not
+ * brought in. An access to what is there is one like any other.
+ */
+RPAL_TEST(futex)
+{
+	unsigned long fresh;
+
+	setup_rw();
+	fresh = rpal_mmap(&peer, RPAL_PAGE, PROT_READ | PROT_WRITE);
+	/* With the key closed it does not come so far. */
+	CHECK_EQ(-EFAULT, wake_op(page));
+	CHECK_EQ(-EFAULT, wake_op(fresh));
+	pkru_open(peer.service.pkey);
+	CHECK_EQ(-EFAULT, wake_op(fresh));
+	CHECK_EQ(0, rpal_run(&peer, resident, fresh, 0, 0, 0));
+	CHECK_EQ(0, wake_op(page));
+	CHECK_EQ(PATTERN + 1, rpal_run(&peer, do_peek, page, 0, 0, 0));
+	/* Gone again, and there again. */
+	CHECK_EQ(0, rpal_run(&peer, do_madvise, page, RPAL_PAGE,
+			     MADV_DONTNEED, 0));
+	CHECK_EQ(-EFAULT, wake_op(page));
+	CHECK_EQ(0, rpal_run(&peer, resident, page, 0, 0, 0));
+	do_poke(page, 41, 0, 0);
+	CHECK_EQ(0, wake_op(page));
+	CHECK_EQ(42, rpal_run(&peer, do_peek, page, 0, 0, 0));
+}
+
+/* The page that a ring buffer begins with: there, and read-only until written. */
+static long map_ring_buffer(unsigned long a0, unsigned long a1,
+			    unsigned long a2, unsigned long a3)
+{
+	struct perf_event_attr attr = {
+		.type = PERF_TYPE_SOFTWARE,
+		.size = sizeof(attr),
+		.config = PERF_COUNT_SW_DUMMY,
+	};
+	int fd = syscall(__NR_perf_event_open, &attr, 0, -1, -1, 0UL);
+
+	if (fd < 0)
+		return -errno;
+	return rpal_err((long)mmap(NULL, 2 * RPAL_PAGE, PROT_READ | PROT_WRITE,
+				   MAP_SHARED, fd, 0));
+}
+
+/* Handlers of such mappings are there for their own process. */
+RPAL_TEST(ring_buffer)
+{
+	unsigned long tail;
+	long ring;
+
+	setup_rw();
+	ring = rpal_run(&peer, map_ring_buffer, 0, 0, 0, 0);
+	if (ring < 0)
+		rpal_skip("no ring buffer of events: %s", strerror(-ring));
+	tail = ring + offsetof(struct perf_event_mmap_page, data_tail);
+	pkru_open(peer.service.pkey);
+	CHECK_EQ(0, do_peek(tail, 0, 0, 0));
+	expect_sigbus(do_poke, tail);
+	/* What its owner has brought in can be used. */
+	rpal_run(&peer, do_poke, tail, 8, 0, 0);
+	CHECK_EQ(8, do_peek(tail, 0, 0, 0));
+	do_poke(tail, 16, 0, 0);
+	CHECK_EQ(16, rpal_run(&peer, do_peek, tail, 0, 0, 0));
+}
+
 static long forty_two(unsigned long a0, unsigned long a1,
 		      unsigned long a2, unsigned long a3)
 {
@@ -253,7 +333,6 @@ RPAL_TEST(execute)
 RPAL_TEST(sealed)
 {
 	unsigned long start, middle, bytes = RPAL_PAGE;
-	unsigned char vec;
 
 	setup_rw();
 	start = peer.service.slot_start;
@@ -278,7 +357,6 @@ RPAL_TEST(sealed)
 	CHECK_EQ(-EINVAL, rpal_err(syscall(__NR_remap_file_pages, page, bytes,
 					   0, 0, 0)));
 	/* Anything but a crash will do. */
-	CHECK_EQ(0, mincore((void *)page, bytes, &vec));
 	mlock((void *)page, bytes);
 	munlock((void *)page, bytes);
 	msync((void *)page, bytes, MS_SYNC);
