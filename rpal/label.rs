@@ -11,11 +11,13 @@ use kernel::{
     task::Task, //
 };
 
+type Bytes = [u8; size_of::<bindings::lsm_prop>()];
+
 /// A task's label: the numbers and addresses of all modules, to be compared and for nothing else.
 /// Bytes, since the addresses are nobody's to follow, and gaps between them count as well, which
 /// are 0.
 #[derive(PartialEq, Eq)]
-pub(crate) struct Label([u8; size_of::<bindings::lsm_prop>()]);
+pub(crate) struct Label(Bytes);
 
 impl Label {
     /// By task, since not all modules show the labels of credentials. Does not sleep.
@@ -25,6 +27,6 @@ impl Label {
         unsafe { bindings::rpal_label(task.as_ptr(), label.as_mut_ptr()) };
         // SAFETY: `rpal_label` clears all bytes, gaps among them, before it sets any, and the label
         // has not been moved since.
-        Self(unsafe { label.as_ptr().cast::<[u8; size_of::<bindings::lsm_prop>()]>().read() })
+        Self(unsafe { label.as_ptr().cast::<Bytes>().read() })
     }
 }
