@@ -2,6 +2,8 @@
 /* This process: system calls, its facts as a service, its CPUs. */
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/mount.h>
@@ -196,4 +198,36 @@ int rpal_listed(const char *name)
 		lines += c == '\n';
 	fclose(f);
 	return lines;
+}
+
+static struct {
+	rpal_fn fn;
+	unsigned long a[3];
+	long done;
+} other;
+
+static void *be_other(void *arg)
+{
+	rpal_register();
+	CHECK_EQ(0, other.fn(other.a[0], other.a[1], other.a[2], 0));
+	WRITE_ONCE(other.done, 1);
+	for (;;)
+		pause();
+	return NULL;
+}
+
+long do_on_thread(unsigned long fn, unsigned long a0, unsigned long a1,
+		  unsigned long a2)
+{
+	pthread_t thread;
+
+	other.fn = (rpal_fn)fn;
+	other.a[0] = a0;
+	other.a[1] = a1;
+	other.a[2] = a2;
+	other.done = 0;
+	CHECK(!pthread_create(&thread, NULL, be_other, NULL));
+	while (!READ_ONCE(other.done))
+		sched_yield();
+	return 0;
 }

@@ -8,7 +8,6 @@
  * but shared and inherited), or PR_SCHED_CORE out of rpal/meaning.rs
  * (other_makes_one, child_makes_one).
  */
-#include <pthread.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
@@ -105,36 +104,15 @@ RPAL_TEST(inherited)
 	calls_are_lent();
 }
 
-static long made;
-
-static void *with_a_cookie(void *arg)
-{
-	rpal_register();
-	CHECK_EQ(0, make_cookie(0, PR_SCHED_CORE_SCOPE_THREAD, 0, 0));
-	WRITE_ONCE(made, 1);
-	for (;;)
-		pause();
-	return NULL;
-}
-
-static long start_one_with(unsigned long a0, unsigned long a1, unsigned long a2,
-			   unsigned long a3)
-{
-	pthread_t thread;
-
-	CHECK(!pthread_create(&thread, NULL, with_a_cookie, NULL));
-	while (!READ_ONCE(made))
-		sched_yield();
-	return 0;
-}
-
 /* The one that executed the image has none. */
 RPAL_TEST(thread_of_peer)
 {
 	need_cookies();
 	rpal_spawn(&peer);
 	rpal_serve(&peer);
-	CHECK_EQ(0, rpal_run(&peer, start_one_with, 0, 0, 0, 0));
+	CHECK_EQ(0, rpal_run(&peer, do_on_thread,
+			     rpal_there(&peer, make_cookie), 0,
+			     PR_SCHED_CORE_SCOPE_THREAD, 0));
 	CHECK_EQ(-EPERM, rpal_attach(peer.fd, NULL));
 }
 

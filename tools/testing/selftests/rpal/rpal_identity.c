@@ -13,7 +13,6 @@
 #include <grp.h>
 #include <linux/landlock.h>
 #include <linux/membarrier.h>
-#include <pthread.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -328,35 +327,13 @@ RPAL_TEST(domains_apart)
 	CHECK(!withheld(&peer));
 }
 
-static long changed;
-
-static void *become(void *how)
-{
-	rpal_register();
-	CHECK_EQ(0, change((unsigned long)how, 0, 0, 0));
-	WRITE_ONCE(changed, 1);
-	for (;;)
-		pause();
-	return NULL;
-}
-
 /* One thread is somebody else; the one that executed the image is not. */
-static long one_becomes(unsigned long how, unsigned long a1, unsigned long a2,
-			unsigned long a3)
-{
-	pthread_t thread;
-
-	CHECK(!pthread_create(&thread, NULL, become, (void *)how));
-	while (!READ_ONCE(changed))
-		sched_yield();
-	return 0;
-}
-
 RPAL_TEST(thread_of_peer)
 {
 	rpal_spawn(&peer);
 	rpal_serve(&peer);
-	CHECK_EQ(0, rpal_run(&peer, one_becomes, 0, 0, 0, 0));
+	CHECK_EQ(0, rpal_run(&peer, do_on_thread,
+			     rpal_there(&peer, change), 0, 0, 0));
 	CHECK_EQ(-EPERM, do_attach(peer.fd, 0, 0, 0));
 	CHECK_EQ(-EPERM, do_attach(peer.fd, 0, 0, 0));
 }
@@ -366,7 +343,8 @@ RPAL_TEST(thread_of_peer_in_a_domain)
 	need_domains();
 	rpal_spawn(&peer);
 	rpal_serve(&peer);
-	CHECK_EQ(0, rpal_run(&peer, one_becomes, 8, 0, 0, 0));
+	CHECK_EQ(0, rpal_run(&peer, do_on_thread,
+			     rpal_there(&peer, change), 8, 0, 0));
 	CHECK_EQ(-EPERM, do_attach(peer.fd, 0, 0, 0));
 }
 

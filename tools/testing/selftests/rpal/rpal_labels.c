@@ -8,7 +8,6 @@
  * inherited).
  */
 #include <fcntl.h>
-#include <pthread.h>
 
 #include "rpal_test.h"
 
@@ -73,36 +72,14 @@ RPAL_TEST(inherited)
 	CHECK(!withheld(&peer));
 }
 
-static long labelled;
-
-static void *with_label(void *arg)
-{
-	rpal_register();
-	CHECK_EQ(0, set_label(0, 0, 0, 0));
-	WRITE_ONCE(labelled, 1);
-	for (;;)
-		pause();
-	return NULL;
-}
-
-static long start_one_with(unsigned long a0, unsigned long a1, unsigned long a2,
-			   unsigned long a3)
-{
-	pthread_t thread;
-
-	CHECK(!pthread_create(&thread, NULL, with_label, NULL));
-	while (!READ_ONCE(labelled))
-		sched_yield();
-	return 0;
-}
-
 /* The one that executed the image has another. */
 RPAL_TEST(thread_of_peer)
 {
 	need_labels();
 	rpal_spawn(&peer);
 	rpal_serve(&peer);
-	CHECK_EQ(0, rpal_run(&peer, start_one_with, 0, 0, 0, 0));
+	CHECK_EQ(0, rpal_run(&peer, do_on_thread,
+			     rpal_there(&peer, set_label), 0, 0, 0));
 	CHECK_EQ(-EPERM, rpal_attach(peer.fd, NULL));
 }
 

@@ -256,6 +256,9 @@ long do_fill(unsigned long addr, unsigned long len, unsigned long byte,
 	     unsigned long a3);
 long do_exit(unsigned long code, unsigned long a1, unsigned long a2,
 	     unsigned long a3);
+/* fn(a0, a1, a2, 0) == 0 by a further registered thread, which then stays. */
+long do_on_thread(unsigned long fn, unsigned long a0, unsigned long a1,
+		  unsigned long a2);
 
 /* New anonymous memory in that process. */
 unsigned long rpal_mmap(struct rpal_proc *p, unsigned long len, int prot);
