@@ -67,6 +67,16 @@ void rpal_wait_ready(const struct rpal_ctl *ctl)
 		sched_yield();
 }
 
+bool rpal_withheld(const struct rpal_ctl *ctl)
+{
+	unsigned int low;
+
+	do {
+		low = READ_ONCE(ctl->word);
+	} while (!(low & RPAL_WORD_READY));
+	return low & RPAL_WORD_EVENT;
+}
+
 static void *receiver_main(void *arg)
 {
 	struct receiver *r = arg;

@@ -34,17 +34,6 @@ static void need_cookies(void)
 			  "each core has one thread" : strerror(errno));
 }
 
-/* Is the receiver of @p parked, and not to be claimed in user mode? */
-static bool withheld(struct rpal_proc *p)
-{
-	unsigned int low;
-
-	do {
-		low = READ_ONCE(p->ctl->word);
-	} while (!(low & RPAL_WORD_READY));
-	return low & RPAL_WORD_EVENT;
-}
-
 /* Of that thread (0: this one), or of all threads of that process. */
 static long make_cookie(unsigned long tid, unsigned long scope,
 			unsigned long a2, unsigned long a3)
@@ -83,7 +72,7 @@ static void calls_are_lent(void)
 	rpal_register();
 	CHECK_EQ(3, rpal_call(&peer, do_add, 1, 2, 0));
 	CHECK_EQ(peer.pid, rpal_call(&peer, do_getpid, 0, 0, 0));
-	CHECK(!withheld(&peer));
+	CHECK(!rpal_withheld(peer.ctl));
 }
 
 /* With the same one they are as good as with none. */
@@ -118,11 +107,11 @@ RPAL_TEST(thread_of_peer)
 
 static void check_withheld(void)
 {
-	CHECK(withheld(&peer));
+	CHECK(rpal_withheld(peer.ctl));
 	/* Its own task does all of it. */
 	CHECK_EQ(3, rpal_call(&peer, do_add, 1, 2, 0));
 	CHECK_EQ(peer.pid, rpal_call(&peer, do_getpid, 0, 0, 0));
-	CHECK(withheld(&peer));
+	CHECK(rpal_withheld(peer.ctl));
 }
 
 static void setup(void)
@@ -130,7 +119,7 @@ static void setup(void)
 	need_cookies();
 	rpal_partner(&peer);
 	CHECK_EQ(3, rpal_call(&peer, do_add, 1, 2, 0));
-	CHECK(!withheld(&peer));
+	CHECK(!rpal_withheld(peer.ctl));
 }
 
 RPAL_TEST(receiver_makes_one)
@@ -188,7 +177,7 @@ RPAL_TEST(given_to_receiver)
 	/* And when it has none again: this thread's. */
 	CHECK_EQ(0, rpal_call(&peer, take_cookie_of, getpid(), 0, 0));
 	CHECK_EQ(peer.pid, rpal_call(&peer, do_getpid, 0, 0, 0));
-	CHECK(!withheld(&peer));
+	CHECK(!rpal_withheld(peer.ctl));
 }
 
 /* A caller is found out when a context comes back, and can't call on. */

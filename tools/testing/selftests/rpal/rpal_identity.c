@@ -21,17 +21,6 @@
 
 static struct rpal_proc peer;
 
-/* Is the receiver of @p parked, and not to be claimed in user mode? */
-static bool withheld(struct rpal_proc *p)
-{
-	unsigned int low;
-
-	do {
-		low = READ_ONCE(p->ctl->word);
-	} while (!(low & RPAL_WORD_READY));
-	return low & RPAL_WORD_EVENT;
-}
-
 static long make_ldt(void)
 {
 	struct user_desc desc = {
@@ -104,13 +93,13 @@ static void receiver_becomes(unsigned long how)
 
 	rpal_partner(&peer);
 	CHECK_EQ(3, rpal_call(&peer, do_add, 1, 2, 0));
-	CHECK(!withheld(&peer));
+	CHECK(!rpal_withheld(peer.ctl));
 	CHECK_EQ(0, rpal_call(&peer, change, how, 0, 0));
-	CHECK(withheld(&peer));
+	CHECK(rpal_withheld(peer.ctl));
 	/* Its own task does all of it. */
 	for (i = 0; i < 100; i++)
 		CHECK_EQ(i + 2, rpal_call(&peer, do_add, i, 2, 0));
-	CHECK(withheld(&peer));
+	CHECK(rpal_withheld(peer.ctl));
 	CHECK_EQ(peer.pid, rpal_call(&peer, do_getpid, 0, 0, 0));
 }
 
@@ -163,11 +152,11 @@ RPAL_TEST(membarrier_elsewhere)
 {
 	rpal_partner(&peer);
 	CHECK_EQ(3, rpal_call(&peer, do_add, 1, 2, 0));
-	CHECK(!withheld(&peer));
+	CHECK(!rpal_withheld(peer.ctl));
 	CHECK_EQ(0, rpal_run(&peer, main_registers_for_membarrier, 0, 0, 0, 0));
-	CHECK(withheld(&peer));
+	CHECK(rpal_withheld(peer.ctl));
 	CHECK_EQ(3, rpal_call(&peer, do_add, 1, 2, 0));
-	CHECK(withheld(&peer));
+	CHECK(rpal_withheld(peer.ctl));
 }
 
 /*
@@ -181,15 +170,15 @@ static void other_becomes(rpal_fn how, unsigned long a0)
 
 	rpal_partner(&peer);
 	CHECK_EQ(3, rpal_call(&peer, do_add, 1, 2, 0));
-	CHECK(!withheld(&peer));
+	CHECK(!rpal_withheld(peer.ctl));
 	/* A call that changes nothing changes nothing. */
 	before = rpal_run(&peer, do_getpid, 0, 0, 0, 0);
 	CHECK_EQ(peer.pid, before);
-	CHECK(!withheld(&peer));
+	CHECK(!rpal_withheld(peer.ctl));
 	CHECK_EQ(0, rpal_run(&peer, how, a0, 0, 0, 0));
-	CHECK(withheld(&peer));
+	CHECK(rpal_withheld(peer.ctl));
 	CHECK_EQ(3, rpal_call(&peer, do_add, 1, 2, 0));
-	CHECK(withheld(&peer));
+	CHECK(rpal_withheld(peer.ctl));
 	CHECK_EQ(peer.pid, rpal_call(&peer, do_getpid, 0, 0, 0));
 }
 
@@ -290,7 +279,7 @@ RPAL_TEST(caller_of_withheld)
 {
 	rpal_partner(&peer);
 	CHECK_EQ(0, rpal_call(&peer, change, 5, 0, 0));
-	CHECK(withheld(&peer));
+	CHECK(rpal_withheld(peer.ctl));
 	CHECK_EQ(3, rpal_call(&peer, do_add, 1, 2, 0));
 	CHECK_EQ(0, change(0, 0, 0, 0));
 	CHECK_EQ(-EKEYREVOKED, rpal_call(&peer, do_add, 1, 2, 0));
@@ -324,7 +313,7 @@ RPAL_TEST(domains_apart)
 	rpal_serve(&peer);
 	rpal_register();
 	CHECK_EQ(3, rpal_call(&peer, do_add, 1, 2, 0));
-	CHECK(!withheld(&peer));
+	CHECK(!rpal_withheld(peer.ctl));
 }
 
 /* One thread is somebody else; the one that executed the image is not. */

@@ -24,17 +24,6 @@ static void need_labels(void)
 		rpal_skip("needs root to change its label");
 }
 
-/* Is the receiver of @p parked, and not to be claimed in user mode? */
-static bool withheld(struct rpal_proc *p)
-{
-	unsigned int low;
-
-	do {
-		low = READ_ONCE(p->ctl->word);
-	} while (!(low & RPAL_WORD_READY));
-	return low & RPAL_WORD_EVENT;
-}
-
 /* Of this thread. */
 static long set_label(unsigned long a0, unsigned long a1, unsigned long a2,
 		      unsigned long a3)
@@ -69,7 +58,7 @@ RPAL_TEST(inherited)
 	rpal_partner(&peer);
 	CHECK_EQ(3, rpal_call(&peer, do_add, 1, 2, 0));
 	CHECK_EQ(peer.pid, rpal_call(&peer, do_getpid, 0, 0, 0));
-	CHECK(!withheld(&peer));
+	CHECK(!rpal_withheld(peer.ctl));
 }
 
 /* The one that executed the image has another. */
@@ -90,14 +79,14 @@ RPAL_TEST(receiver)
 	need_labels();
 	rpal_partner(&peer);
 	CHECK_EQ(3, rpal_call(&peer, do_add, 1, 2, 0));
-	CHECK(!withheld(&peer));
+	CHECK(!rpal_withheld(peer.ctl));
 	CHECK_EQ(0, rpal_call(&peer, set_label, 0, 0, 0));
-	CHECK(withheld(&peer));
+	CHECK(rpal_withheld(peer.ctl));
 	/* Its own task does all of it. */
 	for (i = 0; i < 100; i++)
 		CHECK_EQ(i + 2, rpal_call(&peer, do_add, i, 2, 0));
 	CHECK_EQ(peer.pid, rpal_call(&peer, do_getpid, 0, 0, 0));
-	CHECK(withheld(&peer));
+	CHECK(rpal_withheld(peer.ctl));
 }
 
 /* Found out when a context comes back, and can't call on. */

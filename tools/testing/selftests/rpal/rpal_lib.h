@@ -331,6 +331,8 @@ long rpal_gate_copy(void *dst, const void *src, unsigned long len);
 
 /* Wait until the thread of that block is parked and may be called. */
 void rpal_wait_ready(const struct rpal_ctl *ctl);
+/* Wait until it is parked; is it not to be claimed in user mode? */
+bool rpal_withheld(const struct rpal_ctl *ctl);
 
 /* ---- faults ---- */
 
