@@ -71,10 +71,15 @@ def arguments(kind, values, seed):
     return " ".join(words)
 
 
-# What a task that has exited its own address space runs on changes with each switch to it. The
-# scheduler is not instrumented, so this looks like a race where that is only compared: whoever
-# drops the last reference to an address space after its own (__mmdrop()) can be preempted there.
-SWITCHED = re.compile(r"race at unknown origin, with read to \S+ of 8 bytes by task [^\n]*\n[^\n]*\] +__mmdrop\+0x")
+# Races of the kernel's own that can come about below a function of ours.
+KERNELS_OWN = (
+    # What a task that has exited its own address space runs on changes with each switch to it. The
+    # scheduler is not instrumented, so this looks like a race where that is only compared: whoever
+    # drops the last reference to an address space after its own can be preempted there.
+    re.compile(r"race at unknown origin, with read to \S+ of 8 bytes by task [^\n]*\n[^\n]*\] +__mmdrop\+0x"),
+    # Credentials are copied with their count of references, which is set anew afterwards.
+    re.compile(r"BUG: KCSAN: data-race in get_task_cred / prepare_creds\s"),
+)
 
 
 def kcsan(console):
@@ -89,7 +94,7 @@ def kcsan(console):
             continue
         stacks = [re.split(r"^.* asm_\w+\+0x", stack, flags=re.M)[0]
                   for stack in re.split(r"^.*\d\] *\r?\n", block, flags=re.M)]
-        part = not SWITCHED.search(block) and any(re.search(r"rpal\S*\+0x", stack) for stack in stacks)
+        part = not any(own.search(block) for own in KERNELS_OWN) and any(re.search(r"rpal\S*\+0x", stack) for stack in stacks)
         (ours if part else others).append(head[0].strip())
     return ours, others
 
