@@ -86,7 +86,7 @@ def kcsan(console):
     """KCSAN's reports: of races that we take part in, and of others.
 
     Ours have a function of RPAL's in one of the two stacks, above the point where an interrupt
-    came: what that interrupts has no part in it.
+    came: what that interrupts has no part in it. Nor has who calls what KERNELS_OWN knows.
     """
     ours, others = [], []
     for block in re.split(r"^.*={50,}\r?\n", console, flags=re.M):
@@ -94,7 +94,8 @@ def kcsan(console):
             continue
         stacks = [re.split(r"^.* asm_\w+\+0x", stack, flags=re.M)[0]
                   for stack in re.split(r"^.*\d\] *\r?\n", block, flags=re.M)]
-        part = not any(own.search(block) for own in KERNELS_OWN) and any(re.search(r"rpal\S*\+0x", stack) for stack in stacks)
+        part = (any(re.search(r"rpal\S*\+0x", stack) for stack in stacks)
+                and not any(own.search(block) for own in KERNELS_OWN))
         (ours if part else others).append(head[0].strip())
     return ours, others
 
